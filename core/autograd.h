@@ -1,0 +1,66 @@
+#pragma once
+// The tape: a dynamic graph of nodes, one per recorded op. A node's backward is a lambda whose capture list is
+// the list of saved tensors. First derivatives only; nodes are freed as backward passes them.
+
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace pare {
+
+/// Gradients in the order of an op's inputs; an empty tensor is a zero.
+using Grads = std::vector<Tensor>;
+
+/// Which inputs want a gradient.
+class Needs {
+ public:
+  bool operator[](size_t i) const { return (bits_ >> i) & 1u; }
+  void set(size_t i) { bits_ |= uint64_t{1} << i; }
+  bool any() const { return bits_ != 0; }
+
+ private:
+  uint64_t bits_ = 0;
+};
+
+using Backward = std::function<Grads(const Tensor& dy, Needs need)>;
+
+struct Node {
+  struct Input {
+    std::shared_ptr<Node> node;  // of an op's result
+    Tensor leaf;                 // of a leaf that wants a gradient; both empty: no gradient wanted
+  };
+  const char* op = "";
+  uint64_t order = 0;  // creation time: inputs always come before
+  std::vector<Input> inputs;
+  Backward backward;
+  Tensor grad;  // d(loss)/d(output), while backward runs
+};
+
+/// Ties `y` to its inputs, if recording is on and an input wants a gradient; returns y.
+/// `backward` may capture inputs and `y.detach()`, never `y` itself (the node would own itself).
+Tensor record(const char* op, Tensor y, const std::vector<Tensor>& inputs, Backward backward);
+
+bool grad_enabled();
+
+/// No op is recorded while one of these lives.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool before_;
+};
+
+template <class F>
+auto no_grad(F&& f) {
+  NoGrad guard;
+  return f();
+}
+
+}  // namespace pare
