@@ -37,6 +37,8 @@ struct Node {
   std::vector<Input> inputs;
   Backward backward;
   Tensor grad;  // d(loss)/d(output), while backward runs
+
+  ~Node();
 };
 
 /// Ties `y` to its inputs, if recording is on and an input wants a gradient; returns y.

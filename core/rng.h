@@ -2,6 +2,7 @@
 // Philox4x32-10 (Salmon et al., SC 2011): a counter-based generator. The i-th number is a pure function of
 // (key, i), so filling in parallel, resuming and splitting into streams cost nothing.
 
+#include <cstddef>
 #include <cstdint>
 #include <array>
 

@@ -1,0 +1,31 @@
+#pragma once
+// What a Tensor handle points to. Private to core: tensor.cpp and autograd.cpp.
+
+#include <memory>
+
+#include "core/alloc.h"
+#include "core/autograd.h"
+#include "core/deferred.h"
+#include "core/tensor.h"
+
+namespace pare {
+
+/// Values, shared by every view of them. `pending` is set until the first read computes them.
+struct Tensor::Storage {
+  Buffer buffer;
+  std::shared_ptr<Deferred> pending;
+};
+
+struct Tensor::Impl {
+  Shape shape;
+  std::shared_ptr<Storage> storage;
+  std::shared_ptr<Node> node;  // how it was computed; null for leaves
+  Tensor grad;                 // of a leaf
+  bool wants_grad = false;     // of a leaf
+};
+
+struct TapeAccess {
+  static Tensor::Impl& of(const Tensor& t) { return *t.impl_; }
+};
+
+}  // namespace pare
