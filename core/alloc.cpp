@@ -20,7 +20,9 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 /// Size classes: eight steps per power of two, so at most 1/8 of a block is wasted and shapes that come back
 /// every step find their old block.
+/// A vector of slack lets kernels load past the last element.
 size_t size_class(size_t bytes) {
+  bytes += kAlign;
   if (bytes <= 512) return 512;
   const size_t step = std::bit_floor(bytes - 1) / 8;
   return (bytes + step - 1) / step * step;

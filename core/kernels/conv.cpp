@@ -1,0 +1,293 @@
+#include "core/kernels/conv.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/scratch.h"
+
+namespace pare::kernels {
+
+namespace {
+
+/// Input floats of one band: fits a core's L2 beside a weight panel.
+constexpr int64_t kBandFloats = 32 * 1024;
+/// Pixels of one wgrad block: its x columns and dy rows stay in L1 while the tiles pass over them.
+constexpr int64_t kBlockPixels = 128;
+constexpr int kMaxVectorsLanes = 48;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// Cuts n into tiles of nearly equal height: 49 pixels are seven tiles of 7, not six of 8 and a
+/// lonely one.
+template <class F>
+void for_each_tile(int64_t n, int64_t max_height, F&& f) {
+  const int64_t tiles = ceil_div(n, max_height);
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t begin = n * t / tiles;
+    f(begin, static_cast<int>(n * (t + 1) / tiles - begin));
+  }
+}
+
+}  // namespace
+
+std::vector<Panel> make_panels(int64_t outputs, const TileKernels& kernels) {
+  std::vector<Panel> panels;
+  int64_t vectors = ceil_div(outputs, kernels.lanes), begin = 0;
+  while (vectors > 0) {
+    int64_t width = std::min<int64_t>(vectors, kernels.max_vectors);
+    if (vectors == kernels.max_vectors + 1 && width > 1) width = ceil_div(vectors, 2);
+    const int64_t cols = std::min(width * kernels.lanes, outputs - begin);
+    panels.push_back({begin, cols, static_cast<int>(width)});
+    begin += cols;
+    vectors -= width;
+  }
+  return panels;
+}
+
+int64_t packed_floats(const std::vector<Panel>& panels, int64_t k, int lanes) {
+  int64_t vectors = 0;
+  for (const Panel& p : panels) vectors += p.vectors;
+  return vectors * lanes * k;
+}
+
+bool GatherProblem::inside() const {
+  const int64_t bottom = (rows - 1) * step_h - top + (taps_h - 1) * tap_h;
+  const int64_t right = (cols - 1) * step_w - left + (taps_w - 1) * tap_w;
+  return top <= 0 && left <= 0 && bottom < height && right < width;
+}
+
+GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group)
+    : p(problem), kernels(&tile_kernels()), panels(make_panels(outputs_per_group, *kernels)) {
+  copy = !p.inside();
+  const int64_t reach_h = (p.taps_h - 1) * p.tap_h + 1, reach_w = (p.taps_w - 1) * p.tap_w + 1;
+  // Rows per band: as many as fit; columns are cut only where the input is read in place and a row
+  // is long.
+  const int64_t row_floats = std::max<int64_t>(1, p.step_h * p.width * p.channels);
+  band_rows = std::clamp<int64_t>(kBandFloats / row_floats, 1, std::max<int64_t>(p.rows, 1));
+  band_cols = p.cols;
+  if (!copy && band_rows == 1) {
+    const int64_t fit = kBandFloats / std::max<int64_t>(1, p.step_w * p.channels);
+    band_cols = std::clamp<int64_t>(fit / kernels->max_rows * kernels->max_rows, kernels->max_rows,
+                                    std::max<int64_t>(p.cols, 1));
+  }
+  bands_h = ceil_div(p.rows, band_rows);
+  bands_w = ceil_div(p.cols, band_cols);
+  input_rows = (band_rows - 1) * p.step_h + reach_h;
+  input_cols = (band_cols - 1) * p.step_w + reach_w;
+  line = (copy ? input_cols : p.width) * p.channels;
+
+  // One run per kernel row where its taps are neighbours in memory, else one per tap.
+  const bool joined = p.tap_w == 1 && p.in_per_group() == p.channels;
+  run = joined ? p.taps_w * p.channels : p.in_per_group();
+  for (int64_t r = 0; r < p.taps_h; ++r) {
+    for (int64_t c = 0; c < (joined ? 1 : p.taps_w); ++c) {
+      taps.push_back(r * p.tap_h * line + c * p.tap_w * p.channels);
+    }
+  }
+  for (int64_t i = 0; i < band_rows; ++i) {
+    for (int64_t j = 0; j < band_cols; ++j) {
+      x_pixel.push_back(i * p.step_h * line + j * p.step_w * p.channels);
+      y_pixel.push_back(i * p.y_row + j * p.y_pixel);
+    }
+  }
+}
+
+void copy_halo(const float* image, int64_t height, int64_t width, int64_t channels, int64_t row,
+               int64_t col, int64_t rows, int64_t cols, float* to) noexcept {
+  const int64_t before = std::clamp<int64_t>(-col, 0, cols);
+  const int64_t end =
+      std::clamp<int64_t>(width - col, before, cols);  // columns [before, end) exist
+  for (int64_t r = 0; r < rows; ++r, to += cols * channels) {
+    if (row + r < 0 || row + r >= height) {
+      std::memset(to, 0, static_cast<size_t>(cols * channels) * sizeof(float));
+      continue;
+    }
+    const float* from = image + ((row + r) * width + col + before) * channels;
+    std::memset(to, 0, static_cast<size_t>(before * channels) * sizeof(float));
+    std::memcpy(to + before * channels, from,
+                static_cast<size_t>((end - before) * channels) * sizeof(float));
+    std::memset(to + end * channels, 0,
+                static_cast<size_t>((cols - end) * channels) * sizeof(float));
+  }
+}
+
+void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
+                const Panel& panel, int lanes, float* to) noexcept {
+  const int64_t width = panel.vectors * lanes;
+  for (int64_t r = 0; r < taps_h; ++r) {
+    for (int64_t c = 0; c < taps_w; ++c) {
+      const float* tap = from.base + r * from.tap_h + c * from.tap_w + panel.begin * from.output;
+      for (int64_t k = 0; k < channels; ++k, to += width) {
+        const float* row = tap + k * from.channel;
+        for (int64_t n = 0; n < panel.cols; ++n) to[n] = row[n * from.output];
+        for (int64_t n = panel.cols; n < width; ++n) to[n] = 0.0f;
+      }
+    }
+  }
+}
+
+void gather_band(const GatherPlan& plan, int64_t band, const float* x, const float* w,
+                 const float* bias, int64_t groups, int64_t outputs_per_group, float* y) noexcept {
+  const GatherProblem& p = plan.p;
+  const int64_t row = band / plan.bands_w * plan.band_rows,
+                col = band % plan.bands_w * plan.band_cols;
+  const int64_t rows = std::min(plan.band_rows, p.rows - row),
+                cols = std::min(plan.band_cols, p.cols - col);
+  const int64_t pixels =
+      rows * cols;  // a cut band is one row, so its pixels are a prefix of the tables
+
+  Scratch scratch;
+  const int64_t in_row = row * p.step_h - p.top, in_col = col * p.step_w - p.left;
+  const float* base;
+  if (plan.copy) {
+    const int64_t used = (rows - 1) * p.step_h + (p.taps_h - 1) * p.tap_h + 1;
+    float* halo = scratch.floats(plan.input_rows * plan.line);
+    copy_halo(x, p.height, p.width, p.channels, in_row, in_col, used, plan.input_cols, halo);
+    base = halo;
+  } else {
+    base = x + (in_row * p.width + in_col) * p.channels;
+  }
+  y += row * p.y_row + col * p.y_pixel;
+
+  const TileKernels& kernels = *plan.kernels;
+  alignas(64) float panel_bias[kMaxVectorsLanes] = {};
+  for (int64_t g = 0; g < groups; ++g) {
+    for (const Panel& panel : plan.panels) {
+      const int64_t first = g * outputs_per_group + panel.begin;
+      if (bias)
+        std::memcpy(panel_bias, bias + first, static_cast<size_t>(panel.cols) * sizeof(float));
+      GatherTile tile{base + g * p.in_per_group(),
+                      nullptr,
+                      plan.taps.data(),
+                      static_cast<int64_t>(plan.taps.size()),
+                      plan.run,
+                      w,
+                      y + first,
+                      nullptr,
+                      panel.cols,
+                      panel_bias};
+      for_each_tile(pixels, kernels.max_rows, [&](int64_t i, int height) {
+        tile.x_pixel = plan.x_pixel.data() + i;
+        tile.y_pixel = plan.y_pixel.data() + i;
+        kernels.gather(height, panel.vectors, tile);
+      });
+      w += panel.vectors * kernels.lanes * p.reduction();
+    }
+  }
+}
+
+namespace {
+
+/// All tiles of one block of pixels: `base` is the block's window origin, `dy` its first output.
+struct OuterBlock {
+  const float* x;
+  int64_t x_pixel, x_line, dy_pixel, dy_line, lines, pixels;
+};
+
+struct RunOfTaps {
+  int64_t offset;  // in the band
+  int64_t column;  // in a row of dw
+};
+
+void outer_block(const TileKernels& kernels, const OuterBlock& b, const float* dy,
+                 const std::vector<RunOfTaps>& taps, const std::vector<Panel>& panels,
+                 int64_t out_count, int64_t dw_row, float* dw) noexcept {
+  for (const RunOfTaps& tap : taps) {
+    for (const Panel& panel : panels) {
+      OuterTile tile{b.x + tap.offset + panel.begin,
+                     b.x_pixel,
+                     b.x_line,
+                     nullptr,
+                     b.dy_pixel,
+                     b.dy_line,
+                     b.lines,
+                     b.pixels,
+                     nullptr,
+                     dw_row,
+                     panel.cols};
+      for_each_tile(out_count, kernels.max_rows, [&](int64_t m, int height) {
+        tile.dy = dy + m;
+        tile.dw = dw + m * dw_row + tap.column + panel.begin;
+        kernels.outer(height, panel.vectors, tile);
+      });
+    }
+  }
+}
+
+void add_columns(const OuterBlock& b, const float* dy, int64_t count, float* db) noexcept {
+  for (int64_t line = 0; line < b.lines; ++line) {
+    for (int64_t p = 0; p < b.pixels; ++p) {
+      const float* row = dy + line * b.dy_line + p * b.dy_pixel;
+      for (int64_t n = 0; n < count; ++n) db[n] += row[n];
+    }
+  }
+}
+
+}  // namespace
+
+void weight_gradient(const ConvShape& s, const float* x, const float* dy, int64_t first,
+                     int64_t last, int64_t out_begin, int64_t out_end, float* dw,
+                     float* db) noexcept {
+  const TileKernels& kernels = tile_kernels();
+  const int64_t oh = s.out_h(), ow = s.out_w(), in = s.in / s.groups, out = s.out / s.groups;
+  const bool copy = s.pad_h > 0 || s.pad_w > 0;
+  // A plain matrix product has no rows: let one line run over all pixels of the images.
+  const bool flat =
+      !copy && s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1;
+  const int64_t image_rows = flat ? 1 : oh, row_pixels = flat ? oh * ow * (last - first) : ow;
+  const int64_t block_pixels = std::min(row_pixels, flat ? kBlockPixels : row_pixels);
+  const int64_t block_rows = std::clamp<int64_t>(kBlockPixels / row_pixels, 1, image_rows);
+  const int64_t in_cols =
+      copy ? (ow - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1 : s.width;
+  const int64_t line = in_cols * s.in;
+
+  const bool joined = s.dilation_w == 1 && s.groups == 1;
+  const int64_t run = joined ? s.kernel_w * s.in : in;
+  const std::vector<Panel> panels = make_panels(run, kernels);
+  std::vector<RunOfTaps> taps;
+  for (int64_t r = 0; r < s.kernel_h; ++r) {
+    for (int64_t c = 0; c < (joined ? 1 : s.kernel_w); ++c) {
+      taps.push_back(
+          {r * s.dilation_h * line + c * s.dilation_w * s.in, (r * s.kernel_w + c) * in});
+    }
+  }
+  const int64_t dw_row = s.kernel_h * s.kernel_w * in;
+
+  Scratch scratch;
+  const int64_t in_rows = (block_rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
+  // A vector load may run past the last column: one vector of slack.
+  float* halo = copy ? scratch.floats(in_rows * line + kMaxVectorsLanes) : nullptr;
+  for (int64_t image = first; image < (flat ? first + 1 : last); ++image) {
+    for (int64_t row = 0; row < image_rows; row += block_rows) {
+      for (int64_t col = 0; col < row_pixels; col += block_pixels) {
+        OuterBlock b{nullptr,
+                     s.stride_w * s.in,
+                     s.stride_h * line,
+                     s.out,
+                     ow * s.out,
+                     std::min(block_rows, image_rows - row),
+                     std::min(block_pixels, row_pixels - col)};
+        const float* image_x = x + image * s.height * s.width * s.in;
+        if (copy) {
+          const int64_t used = (b.lines - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
+          copy_halo(image_x, s.height, s.width, s.in, row * s.stride_h - s.pad_h, -s.pad_w, used,
+                    in_cols, halo);
+          b.x = halo;
+        } else {
+          b.x = image_x + (row * s.stride_h * s.width + col * s.stride_w) * s.in;
+        }
+        const float* block_dy = dy + ((image * oh + row) * ow + col) * s.out;
+        for (int64_t g = 0; g < s.groups; ++g) {
+          const int64_t n = g * out + out_begin;
+          OuterBlock group = b;
+          group.x += g * in;
+          outer_block(kernels, group, block_dy + n, taps, panels, out_end - out_begin, dw_row,
+                      dw + n * dw_row);
+          if (db) add_columns(b, block_dy + n, out_end - out_begin, db + n);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace pare::kernels

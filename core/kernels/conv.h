@@ -1,0 +1,114 @@
+#pragma once
+// Convolution as implicit GEMM over NHWC. The forward pass, the data gradient (one problem per
+// stride phase), matrix products and linear layers are all one problem, Gather:
+//
+//   y[i, j, n] = bias[n] + sum over taps (r, c), channels k   x[i * step + r - top, j * step + c -
+//   left, k] * w[r, c, k, n]
+//
+// and the weight gradient is Outer:   dw[n, r, c, k] = sum over i, j   dy[i, j, n] * x[same window]
+//
+// In NHWC the taps of one kernel row are contiguous, so the reduction is a few long runs: no
+// im2col. A band of output rows is computed at a time; where the window leaves the image, the
+// band's input rows are first copied into scratch with a zero halo, otherwise they are read in
+// place.
+
+#include <cstdint>
+#include <vector>
+
+#include "core/kernels/conv_tile.h"
+
+namespace pare::kernels {
+
+struct ConvShape {
+  int64_t images, height, width, in;  // x [images, height, width, in]
+  int64_t out, kernel_h, kernel_w;    // w [out, kernel_h, kernel_w, in / groups]
+  int64_t stride_h = 1, stride_w = 1, pad_h = 0, pad_w = 0, dilation_h = 1, dilation_w = 1,
+          groups = 1;
+
+  int64_t out_h() const {
+    return (height + 2 * pad_h - dilation_h * (kernel_h - 1) - 1) / stride_h + 1;
+  }
+  int64_t out_w() const {
+    return (width + 2 * pad_w - dilation_w * (kernel_w - 1) - 1) / stride_w + 1;
+  }
+  int64_t macs() const {
+    return images * out_h() * out_w() * out * kernel_h * kernel_w * (in / groups);
+  }
+};
+
+/// Output channels cut into register-tile panels: widths of 3, 2 or 1 vectors, never a lonely 1
+/// after a 3.
+struct Panel {
+  int64_t begin;  // first output, within the group
+  int64_t cols;   // outputs in use
+  int vectors;    // width in vectors; vectors * lanes >= cols
+};
+std::vector<Panel> make_panels(int64_t outputs, const TileKernels& kernels);
+/// Floats of all packed panels for a reduction of length k.
+int64_t packed_floats(const std::vector<Panel>& panels, int64_t k, int lanes);
+
+/// One image's input as a rectangle of pixels, how windows step over it, and where outputs go.
+struct GatherProblem {
+  // Input: `height` x `width` pixels of `channels` floats.
+  int64_t height, width, channels;
+  int64_t top, left;       // zero rows and columns in front of the input; negative skips some
+  int64_t step_h, step_w;  // input pixels per output pixel
+  int64_t taps_h, taps_w;  // window, in taps
+  int64_t tap_h, tap_w;    // input pixels per tap (dilation)
+  // Output: rows x cols pixels, at strides in floats.
+  int64_t rows, cols;
+  int64_t y_row, y_pixel;
+  int64_t group_in = 0;  // input channels of one group; 0 means all
+
+  int64_t in_per_group() const { return group_in ? group_in : channels; }
+  int64_t reduction() const { return taps_h * taps_w * in_per_group(); }
+  /// True if no window leaves the image, so the input is read in place.
+  bool inside() const;
+};
+
+/// How a problem is cut: the same for every image.
+struct GatherPlan {
+  GatherPlan(const GatherProblem& problem, int64_t outputs_per_group);
+
+  GatherProblem p;
+  const TileKernels* kernels;
+  std::vector<Panel> panels;
+  bool copy;                     // bands are copied with a halo
+  int64_t band_rows, band_cols;  // output pixels of one band
+  int64_t bands_h, bands_w;
+  int64_t input_rows, input_cols;         // pixels of one band's input
+  int64_t line;                           // floats from input row to input row
+  int64_t run;                            // contiguous floats per tap
+  std::vector<int64_t> taps;              // offsets
+  std::vector<int64_t> x_pixel, y_pixel;  // offsets of a band's pixels, in tile order
+
+  int64_t bands() const { return bands_h * bands_w; }
+  int64_t packed_size() const { return packed_floats(panels, p.reduction(), kernels->lanes); }
+};
+
+/// One band of one image, all panels of all groups. `w` holds groups x packed_size floats, `bias`
+/// (or null) is indexed by output channel. Outputs of group g start at y + g * outputs_per_group.
+void gather_band(const GatherPlan& plan, int64_t band, const float* x, const float* w,
+                 const float* bias, int64_t groups, int64_t outputs_per_group, float* y) noexcept;
+
+/// Packs one panel: element (k, n) comes from source(k, n) = base[k_offset(k) + n * n_stride] with
+/// k running over taps_h x taps_w x channels at the given strides.
+struct PackSource {
+  const float* base;
+  int64_t tap_h, tap_w, channel;  // strides of the three parts of k
+  int64_t output;                 // stride of n
+};
+void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
+                const Panel& panel, int lanes, float* to) noexcept;
+
+/// Copies rows [row, row + rows) x columns [col, col + cols) of an image, zero outside of it.
+void copy_halo(const float* image, int64_t height, int64_t width, int64_t channels, int64_t row,
+               int64_t col, int64_t rows, int64_t cols, float* to) noexcept;
+
+/// dw [out, kernel_h, kernel_w, in/groups] += the gradient of images [first, last), restricted to
+/// the output channels [out_begin, out_end) of each group; db [out] likewise unless null.
+void weight_gradient(const ConvShape& s, const float* x, const float* dy, int64_t first,
+                     int64_t last, int64_t out_begin, int64_t out_end, float* dw,
+                     float* db) noexcept;
+
+}  // namespace pare::kernels

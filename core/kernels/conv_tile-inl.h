@@ -1,0 +1,121 @@
+// The bodies of conv_tile.h, written once over a vector type V. An ISA file defines V, kRows and
+// kVectors in its own namespace and then includes this.
+//
+// Every loop over accumulators carries an unroll pragma: without it GCC 12 may keep the accumulator
+// array on the stack and the kernel runs at 40 % of peak instead of 97 %.
+
+/// rows x vectors FMAs per (vectors loads + rows broadcasts).
+template <int R, int N>
+void gather_tile(const GatherTile& t) noexcept {
+  typename V::Reg acc[R][N];
+#pragma GCC unroll 16
+  for (int m = 0; m < R; ++m) {
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) acc[m][n] = V::load(t.bias + n * V::kLanes);
+  }
+  const float* w = t.w;
+  for (int64_t i = 0; i < t.taps; ++i) {
+    const float* x[R];
+#pragma GCC unroll 16
+    for (int m = 0; m < R; ++m) x[m] = t.x + t.x_pixel[m] + t.tap[i];
+    for (int64_t k = 0; k < t.run; ++k) {
+      typename V::Reg b[N];
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) b[n] = V::load(w + n * V::kLanes);
+      w += N * V::kLanes;
+#pragma GCC unroll 16
+      for (int m = 0; m < R; ++m) {
+        const typename V::Reg s = V::set1(x[m][k]);
+#pragma GCC unroll 4
+        for (int n = 0; n < N; ++n) acc[m][n] = V::fma(s, b[n], acc[m][n]);
+      }
+    }
+  }
+  const int tail =
+      static_cast<int>(t.cols) - (N - 1) * V::kLanes;  // floats kept of the last vector
+#pragma GCC unroll 16
+  for (int m = 0; m < R; ++m) {
+    float* y = t.y + t.y_pixel[m];
+#pragma GCC unroll 4
+    for (int n = 0; n < N - 1; ++n) V::store(y + n * V::kLanes, acc[m][n]);
+    V::store_part(y + (N - 1) * V::kLanes, acc[m][N - 1], tail);
+  }
+}
+
+template <int R, int N>
+void outer_tile(const OuterTile& t) noexcept {
+  const int tail = static_cast<int>(t.cols) - (N - 1) * V::kLanes;
+  typename V::Reg acc[R][N];
+#pragma GCC unroll 16
+  for (int m = 0; m < R; ++m) {
+    const float* dw = t.dw + m * t.dw_row;
+#pragma GCC unroll 4
+    for (int n = 0; n < N - 1; ++n) acc[m][n] = V::load(dw + n * V::kLanes);
+    acc[m][N - 1] = V::load_part(dw + (N - 1) * V::kLanes, tail);
+  }
+  for (int64_t line = 0; line < t.lines; ++line) {
+    const float* x = t.x + line * t.x_line;
+    const float* dy = t.dy + line * t.dy_line;
+    for (int64_t p = 0; p < t.pixels; ++p) {
+      typename V::Reg b[N];
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) b[n] = V::load(x + n * V::kLanes);
+#pragma GCC unroll 16
+      for (int m = 0; m < R; ++m) {
+        const typename V::Reg s = V::set1(dy[m]);
+#pragma GCC unroll 4
+        for (int n = 0; n < N; ++n) acc[m][n] = V::fma(s, b[n], acc[m][n]);
+      }
+      x += t.x_pixel;
+      dy += t.dy_pixel;
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < R; ++m) {
+    float* dw = t.dw + m * t.dw_row;
+#pragma GCC unroll 4
+    for (int n = 0; n < N - 1; ++n) V::store(dw + n * V::kLanes, acc[m][n]);
+    V::store_part(dw + (N - 1) * V::kLanes, acc[m][N - 1], tail);
+  }
+}
+
+template <int N>
+struct Column {  // tiles of 1 .. kRows rows, N vectors wide
+  using Gather = void (*)(const GatherTile&) noexcept;
+  using Outer = void (*)(const OuterTile&) noexcept;
+  Gather gather[kRows];
+  Outer outer[kRows];
+
+  template <int R>
+  constexpr void fill() {
+    gather[R - 1] = gather_tile<R, N>;
+    outer[R - 1] = outer_tile<R, N>;
+    if constexpr (R > 1) fill<R - 1>();
+  }
+  constexpr Column() : gather{}, outer{} { fill<kRows>(); }
+};
+
+template <int N>
+constexpr Column<N> kColumn{};
+
+void gather(int rows, int vectors, const GatherTile& tile) noexcept {
+  switch (vectors) {
+    case 1:
+      return kColumn<1>.gather[rows - 1](tile);
+    case 2:
+      return kColumn<2>.gather[rows - 1](tile);
+    default:
+      if constexpr (kVectors == 3) return kColumn<kVectors>.gather[rows - 1](tile);
+  }
+}
+
+void outer(int rows, int vectors, const OuterTile& tile) noexcept {
+  switch (vectors) {
+    case 1:
+      return kColumn<1>.outer[rows - 1](tile);
+    case 2:
+      return kColumn<2>.outer[rows - 1](tile);
+    default:
+      if constexpr (kVectors == 3) return kColumn<kVectors>.outer[rows - 1](tile);
+  }
+}

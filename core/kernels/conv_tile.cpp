@@ -1,0 +1,21 @@
+#include "core/kernels/conv_tile.h"
+
+#include "core/kernels/isa.h"
+
+namespace pare::kernels {
+
+const TileKernels& tile_kernels() noexcept {
+#if defined(__x86_64__)
+  switch (active_isa()) {
+    case Isa::avx512:
+      return kTileAvx512;
+    case Isa::avx2:
+      return kTileAvx2;
+    case Isa::portable:
+      break;
+  }
+#endif
+  return kTilePortable;
+}
+
+}  // namespace pare::kernels

@@ -1,0 +1,55 @@
+#pragma once
+// The two register-tile kernels behind every convolution and matrix product, one table of them per
+// ISA. A tile of `rows` x `vectors` accumulators stays in registers while a long inner loop runs
+// over it.
+//
+// This header is included by the ISA files, so it may include nothing that has inline code.
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace pare::kernels {
+
+/// y[m][n] = bias[n] + sum over taps t and k < run of  x[m][tap[t] + k] * w[t * run + k][n]
+struct GatherTile {
+  const float* x;          // base of the input
+  const int64_t* x_pixel;  // [rows] offset of each output pixel's window
+  const int64_t* tap;      // [taps] offset of each contiguous run inside a window
+  int64_t taps, run;
+  const float* w;          // packed panel [taps * run][vectors * lanes], 64-byte aligned
+  float* y;                // base of the output
+  const int64_t* y_pixel;  // [rows] offset of each output pixel
+  int64_t cols;            // outputs kept, 1 .. vectors * lanes
+  const float* bias;       // [vectors * lanes], never null
+};
+
+/// dw[m][j] += sum over lines and pixels of  dy[line][pixel][m] * x[line][pixel][j]
+struct OuterTile {
+  const float* x;
+  int64_t x_pixel,
+      x_line;  // strides; a vector may read up to lanes - 1 floats behind the last column
+  const float* dy;
+  int64_t dy_pixel, dy_line;  // strides
+  int64_t lines, pixels;
+  float* dw;
+  int64_t dw_row;  // stride
+  int64_t cols;    // columns kept, 1 .. vectors * lanes
+};
+
+struct TileKernels {
+  int lanes;        // floats per vector
+  int max_rows;     // tile height
+  int max_vectors;  // tile width
+  void (*gather)(int rows, int vectors, const GatherTile& tile) noexcept;
+  void (*outer)(int rows, int vectors, const OuterTile& tile) noexcept;
+};
+
+extern const TileKernels kTilePortable;
+#if defined(__x86_64__)
+extern const TileKernels kTileAvx2, kTileAvx512;
+#endif
+
+/// The table of the active ISA.
+const TileKernels& tile_kernels() noexcept;
+
+}  // namespace pare::kernels

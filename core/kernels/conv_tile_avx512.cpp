@@ -1,0 +1,33 @@
+// AVX-512: 8 x 48 tiles, 24 of 32 registers accumulate.
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "core/kernels/conv_tile.h"
+
+namespace pare::kernels {
+namespace avx512 {
+namespace {
+
+struct V {
+  using Reg = __m512;
+  static constexpr int kLanes = 16;
+  static Reg load(const float* p) { return _mm512_loadu_ps(p); }
+  static Reg load_part(const float* p, int n) { return _mm512_maskz_loadu_ps(mask(n), p); }
+  static Reg set1(float x) { return _mm512_set1_ps(x); }
+  static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
+  static void store(float* p, Reg v) { _mm512_storeu_ps(p, v); }
+  static void store_part(float* p, Reg v, int n) { _mm512_mask_storeu_ps(p, mask(n), v); }
+  static __mmask16 mask(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+};
+constexpr int kRows = 8, kVectors = 3;
+
+#include "core/kernels/conv_tile-inl.h"
+
+}  // namespace
+}  // namespace avx512
+
+const TileKernels kTileAvx512{avx512::V::kLanes, avx512::kRows, avx512::kVectors, avx512::gather,
+                              avx512::outer};
+
+}  // namespace pare::kernels
+#endif

@@ -1,0 +1,40 @@
+// Any CPU: four-lane vectors through the compiler's vector extension (SSE2, NEON), 4 x 8 tiles.
+#include <string.h>
+
+#include "core/kernels/conv_tile.h"
+
+namespace pare::kernels {
+namespace portable {
+namespace {
+
+struct V {
+  typedef float Reg __attribute__((vector_size(16)));
+  static constexpr int kLanes = 4;
+  static Reg load(const float* p) {
+    Reg v;
+    memcpy(&v, p, sizeof v);
+    return v;
+  }
+  static Reg load_part(const float* p, int n) {
+    Reg v = {};
+    memcpy(&v, p, static_cast<size_t>(n) * sizeof(float));
+    return v;
+  }
+  static Reg set1(float x) { return Reg{x, x, x, x}; }
+  static Reg fma(Reg a, Reg b, Reg c) { return a * b + c; }
+  static void store(float* p, Reg v) { memcpy(p, &v, sizeof v); }
+  static void store_part(float* p, Reg v, int n) {
+    memcpy(p, &v, static_cast<size_t>(n) * sizeof(float));
+  }
+};
+constexpr int kRows = 4, kVectors = 2;
+
+#include "core/kernels/conv_tile-inl.h"
+
+}  // namespace
+}  // namespace portable
+
+const TileKernels kTilePortable{portable::V::kLanes, portable::kRows, portable::kVectors,
+                                portable::gather, portable::outer};
+
+}  // namespace pare::kernels
