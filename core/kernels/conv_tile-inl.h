@@ -119,3 +119,22 @@ void outer(int rows, int vectors, const OuterTile& tile) noexcept {
       if constexpr (kVectors == 3) return kColumn<kVectors>.outer[rows - 1](tile);
   }
 }
+
+double spin(int64_t steps) noexcept {
+  constexpr int kChains = 12;  // latency x issue rate of the FMA units, and more
+  typename V::Reg acc[kChains];
+  const typename V::Reg a = V::set1(0.999f), b = V::set1(1e-3f);
+#pragma GCC unroll 16
+  for (int i = 0; i < kChains; ++i) acc[i] = V::set1(static_cast<float>(i));
+  for (int64_t s = 0; s < steps; ++s) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kChains; ++i) acc[i] = V::fma(acc[i], a, b);
+  }
+  float sink[V::kLanes];
+#pragma GCC unroll 16
+  for (int i = 1; i < kChains; ++i) acc[0] = V::fma(acc[i], b, acc[0]);
+  V::store(sink, acc[0]);
+  volatile float keep = sink[0];
+  (void)keep;
+  return 2.0 * kChains * V::kLanes * static_cast<double>(steps);
+}

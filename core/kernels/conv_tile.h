@@ -42,6 +42,8 @@ struct TileKernels {
   int max_vectors;  // tile width
   void (*gather)(int rows, int vectors, const GatherTile& tile) noexcept;
   void (*outer)(int rows, int vectors, const OuterTile& tile) noexcept;
+  /// `steps` rounds of independent FMAs on full registers, nothing else: returns the FLOP it did.
+  double (*spin)(int64_t steps) noexcept;
 };
 
 extern const TileKernels kTilePortable;

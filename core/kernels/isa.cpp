@@ -85,7 +85,8 @@ Isa parse_isa(std::string_view name) {
   for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512}) {
     if (name == isa_name(isa)) return isa;
   }
-  throw Error(str("isa: unknown name '", name, "', expected portable, avx2 or avx512"), "parse_isa");
+  throw Error(str("isa: unknown name '", name, "', expected portable, avx2 or avx512"),
+              "parse_isa");
 }
 
 }  // namespace pare

@@ -1,6 +1,7 @@
 #pragma once
-// Every unary function the library knows, as data: one formula for the value, one for the derivative, used by
-// the plain ops and by the fused normalize pass alike. The formulas are in pointwise-inl.h.
+// Every unary function the library knows, as data: one formula for the value, one for the
+// derivative, used by the plain ops and by the fused normalize pass alike. The formulas are in
+// pointwise-inl.h.
 
 #include <cstdint>
 
@@ -18,8 +19,25 @@ enum class Rounding : uint8_t { half_even, half_away };
 
 struct Pointwise {
   enum class Kind : uint8_t {
-    identity, relu, leaky_relu, relu6, hard_swish, clamp, sign, ternary, quantize,  // cheap: may be fused
-    silu, gelu, sigmoid, tanh, exp, log, sqrt, abs, square, round                   // the rest
+    identity,
+    relu,
+    leaky_relu,
+    relu6,
+    hard_swish,
+    clamp,
+    sign,
+    ternary,
+    quantize,  // cheap: may be fused
+    silu,
+    gelu,
+    sigmoid,
+    tanh,
+    exp,
+    log,
+    sqrt,
+    abs,
+    square,
+    round  // the rest
   };
   Kind kind = Kind::identity;
   Ste ste = Ste::clip;                      // sign, ternary
@@ -35,7 +53,8 @@ namespace kernels {
 /// y = f(x). In place allowed.
 void pointwise(const Pointwise& f, const float* x, float* y, int64_t n) noexcept;
 /// dx = dy * f'(x). In place (dx = dy) allowed.
-void pointwise_grad(const Pointwise& f, const float* x, const float* dy, float* dx, int64_t n) noexcept;
+void pointwise_grad(const Pointwise& f, const float* x, const float* dy, float* dx,
+                    int64_t n) noexcept;
 
 }  // namespace kernels
 }  // namespace pare

@@ -1,0 +1,60 @@
+// Loops over lanes, written once: whole vectors, then the tail. Included per target, after
+// foreach_target.h.
+
+#if defined(PARE_CORE_KERNELS_MAP_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef PARE_CORE_KERNELS_MAP_INL_H_
+#undef PARE_CORE_KERNELS_MAP_INL_H_
+#else
+#define PARE_CORE_KERNELS_MAP_INL_H_
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pare::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// The first `count` < Lanes(d) values at p; the other lanes are zero. Never touches memory beyond
+/// them.
+template <class D>
+HWY_INLINE hn::Vec<D> LoadTail(D d, const float* p, size_t count) {
+#if HWY_MEM_OPS_MIGHT_FAULT
+  HWY_ALIGN float lanes[HWY_LANES(float)] = {};
+  for (size_t i = 0; i < count; ++i) lanes[i] = p[i];
+  return hn::Load(d, lanes);
+#else
+  return hn::MaskedLoad(hn::FirstN(d, count), d, p);
+#endif
+}
+
+/// Stores the first `count` < Lanes(d) lanes of v.
+template <class D>
+HWY_INLINE void StoreTail(hn::Vec<D> v, D d, float* p, size_t count) {
+#if HWY_MEM_OPS_MIGHT_FAULT
+  HWY_ALIGN float lanes[HWY_LANES(float)];
+  hn::Store(v, d, lanes);
+  for (size_t i = 0; i < count; ++i) p[i] = lanes[i];
+#else
+  hn::BlendedStore(v, hn::FirstN(d, count), d, p);
+#endif
+}
+
+/// y[i] = f(in[i] ...). y may be one of the inputs.
+template <class D, class F, class... In>
+HWY_INLINE void Map(D d, float* y, int64_t n, F f, const In*... in) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(f(hn::LoadU(d, in + i)...), d, y + i);
+  if (i < n) {
+    const size_t rest = static_cast<size_t>(n - i);
+    StoreTail(f(LoadTail(d, in + i, rest)...), d, y + i, rest);
+  }
+}
+
+}  // namespace pare::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
