@@ -1,0 +1,187 @@
+#include "core/kernels/normalize.h"
+
+#include <algorithm>
+
+#include "core/kernels/highway.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/kernels/normalize.cpp"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+#include "core/kernels/map-inl.h"
+#include "core/kernels/pointwise-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pare::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::ScalableTag<float>;
+using Vf = hn::Vec<D>;
+
+/// Whole vectors and the tail of a row of channels behind one face.
+struct Lane {
+  D d;
+  int64_t count;  // lanes in use
+  bool whole;
+
+  HWY_INLINE Vf load(const float* p) const {
+    return whole ? hn::LoadU(d, p) : LoadTail(d, p, static_cast<size_t>(count));
+  }
+  HWY_INLINE void store(Vf v, float* p) const {
+    if (whole) {
+      hn::StoreU(v, d, p);
+    } else {
+      StoreTail(v, d, p, static_cast<size_t>(count));
+    }
+  }
+};
+
+/// f(lane, c, first row, last row) for vectors of channels over blocks of rows: the block's lines stay in L1 and the
+/// per-channel values in registers.
+template <class F>
+HWY_INLINE void ForEachTile(int64_t rows, int64_t channels, F f) {
+  constexpr int64_t kBlock = 32;
+  const D d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t row = 0; row < rows; row += kBlock) {
+    const int64_t end = std::min(row + kBlock, rows);
+    int64_t c = 0;
+    for (; c + lanes <= channels; c += lanes) f(Lane{d, lanes, true}, c, row, end);
+    if (c < channels) f(Lane{d, channels - c, false}, c, row, end);
+  }
+}
+
+void ChannelMoments(const float* x, const float* origin, int64_t rows, int64_t channels, float* sum, float* squares) {
+  std::fill(sum, sum + channels, 0.0f);
+  std::fill(squares, squares + channels, 0.0f);
+  ForEachTile(rows, channels, [&](Lane lane, int64_t c, int64_t row, int64_t end) HWY_ATTR {
+    const Vf at = lane.load(origin + c);
+    // Even and odd rows apart: two chains of additions hide each other's latency.
+    Vf s0 = lane.load(sum + c), q0 = lane.load(squares + c), s1 = hn::Zero(lane.d), q1 = s1;
+    int64_t r = row;
+    for (; r + 2 <= end; r += 2) {
+      const Vf a = hn::Sub(lane.load(x + r * channels + c), at);
+      const Vf b = hn::Sub(lane.load(x + (r + 1) * channels + c), at);
+      s0 = hn::Add(s0, a);
+      q0 = hn::MulAdd(a, a, q0);
+      s1 = hn::Add(s1, b);
+      q1 = hn::MulAdd(b, b, q1);
+    }
+    if (r < end) {
+      const Vf a = hn::Sub(lane.load(x + r * channels + c), at);
+      s0 = hn::Add(s0, a);
+      q0 = hn::MulAdd(a, a, q0);
+    }
+    lane.store(hn::Add(s0, s1), sum + c);
+    lane.store(hn::Add(q0, q1), squares + c);
+  });
+}
+
+template <bool kResidual>
+HWY_INLINE Vf PreActivation(Lane lane, const Affine& u, Vf x, Vf scale, Vf shift, int64_t at) {
+  const Vf affine = hn::MulAdd(x, scale, shift);
+  if constexpr (kResidual) return hn::Add(affine, lane.load(u.residual + at));
+  return affine;
+}
+
+template <bool kResidual, class F>
+HWY_INLINE void NormalizeWith(const Affine& u, F f, int64_t rows, int64_t channels, float* y) {
+  ForEachTile(rows, channels, [&](Lane lane, int64_t c, int64_t row, int64_t end) HWY_ATTR {
+    const Vf scale = lane.load(u.scale + c), shift = lane.load(u.shift + c);
+    for (int64_t i = row * channels + c; i < end * channels; i += channels) {
+      const Vf v = PreActivation<kResidual>(lane, u, lane.load(u.x + i), scale, shift, i);
+      lane.store(f.Value(lane.d, v), y + i);
+    }
+  });
+}
+
+template <bool kResidual, class F>
+HWY_INLINE void GradSumsWith(const Affine& u, F f, const float* dy, const float* mean, int64_t rows, int64_t channels,
+                             float* g, float* sum, float* product) {
+  ForEachTile(rows, channels, [&](Lane lane, int64_t c, int64_t row, int64_t end) HWY_ATTR {
+    const Vf scale = lane.load(u.scale + c), shift = lane.load(u.shift + c), center = lane.load(mean + c);
+    Vf s = lane.load(sum + c), p = lane.load(product + c);
+    for (int64_t i = row * channels + c; i < end * channels; i += channels) {
+      const Vf x = lane.load(u.x + i);
+      const Vf v = PreActivation<kResidual>(lane, u, x, scale, shift, i);
+      const Vf grad = hn::Mul(lane.load(dy + i), f.Slope(lane.d, v));
+      if (g) lane.store(grad, g + i);
+      s = hn::Add(s, grad);
+      p = hn::MulAdd(grad, hn::Sub(x, center), p);
+    }
+    lane.store(s, sum + c);
+    lane.store(p, product + c);
+  });
+}
+
+template <bool kResidual, class F>
+HWY_INLINE void GradInputWith(const Affine& u, F f, const float* dy, const InputGrad& grad, int64_t rows,
+                              int64_t channels, float* dx) {
+  ForEachTile(rows, channels, [&](Lane lane, int64_t c, int64_t row, int64_t end) HWY_ATTR {
+    const Vf scale = lane.load(u.scale + c), shift = lane.load(u.shift + c), mean = lane.load(grad.mean + c);
+    const Vf a = lane.load(grad.a + c), b = lane.load(grad.b + c), k = lane.load(grad.k + c);
+    for (int64_t i = row * channels + c; i < end * channels; i += channels) {
+      const Vf x = lane.load(u.x + i);
+      const Vf v = PreActivation<kResidual>(lane, u, x, scale, shift, i);
+      const Vf g = hn::Mul(lane.load(dy + i), f.Slope(lane.d, v));
+      lane.store(hn::MulAdd(a, g, hn::MulAdd(b, hn::Sub(x, mean), k)), dx + i);
+    }
+  });
+}
+
+void Normalize(const Affine& u, const Pointwise& p, int64_t rows, int64_t channels, float* y) {
+  WithFusable(p, [&](auto f) HWY_ATTR {
+    if (u.residual) return NormalizeWith<true>(u, f, rows, channels, y);
+    NormalizeWith<false>(u, f, rows, channels, y);
+  });
+}
+
+void NormalizeGradSums(const Affine& u, const Pointwise& p, const float* dy, const float* mean, int64_t rows,
+                       int64_t channels, float* g, float* sum, float* product) {
+  std::fill(sum, sum + channels, 0.0f);
+  std::fill(product, product + channels, 0.0f);
+  WithFusable(p, [&](auto f) HWY_ATTR {
+    if (u.residual) return GradSumsWith<true>(u, f, dy, mean, rows, channels, g, sum, product);
+    GradSumsWith<false>(u, f, dy, mean, rows, channels, g, sum, product);
+  });
+}
+
+void NormalizeGradInput(const Affine& u, const Pointwise& p, const float* dy, const InputGrad& grad, int64_t rows,
+                        int64_t channels, float* dx) {
+  WithFusable(p, [&](auto f) HWY_ATTR {
+    if (u.residual) return GradInputWith<true>(u, f, dy, grad, rows, channels, dx);
+    GradInputWith<false>(u, f, dy, grad, rows, channels, dx);
+  });
+}
+
+}  // namespace pare::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace pare::kernels {
+
+HWY_EXPORT(ChannelMoments);
+HWY_EXPORT(Normalize);
+HWY_EXPORT(NormalizeGradSums);
+HWY_EXPORT(NormalizeGradInput);
+
+void channel_moments(const float* x, const float* origin, int64_t rows, int64_t channels, float* sum,
+                     float* squares) noexcept {
+  HWY_DYNAMIC_DISPATCH(ChannelMoments)(x, origin, rows, channels, sum, squares);
+}
+
+void normalize(const Affine& u, const Pointwise& f, int64_t rows, int64_t channels, float* y) noexcept {
+  HWY_DYNAMIC_DISPATCH(Normalize)(u, f, rows, channels, y);
+}
+
+void normalize_grad_sums(const Affine& u, const Pointwise& f, const float* dy, const float* mean, int64_t rows,
+                         int64_t channels, float* g, float* sum, float* product) noexcept {
+  HWY_DYNAMIC_DISPATCH(NormalizeGradSums)(u, f, dy, mean, rows, channels, g, sum, product);
+}
+
+void normalize_grad_input(const Affine& u, const Pointwise& f, const float* dy, const InputGrad& grad, int64_t rows,
+                          int64_t channels, float* dx) noexcept {
+  HWY_DYNAMIC_DISPATCH(NormalizeGradInput)(u, f, dy, grad, rows, channels, dx);
+}
+
+}  // namespace pare::kernels
+#endif
