@@ -2,7 +2,6 @@
 // Data sets by name, and the loader that turns them into batches.
 
 #include <array>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,8 +12,8 @@ namespace pare::datasets {
 
 /// Images in memory, one byte per value, [H, W, C] each.
 struct ImageSet {
-  Shape image;                        // [H, W, C]
-  std::vector<uint8_t> pixels;        // count x H x W x C
+  Shape image;                  // [H, W, C]
+  std::vector<uint8_t> pixels;  // count x H x W x C
   std::vector<int32_t> labels;
   std::vector<std::string> class_names;
   int64_t count() const { return static_cast<int64_t>(labels.size()); }
@@ -23,23 +22,26 @@ struct ImageSet {
 
 enum class Split { train, test };
 
-/// "cifar10", "cifar100", "mnist", "fashion-mnist", "synthetic". `dir` is where the files are (for CIFAR-10 the
-/// folder with data_batch_1.bin or its parent); unused for synthetic. `limit` > 0 keeps the first `limit` images.
+/// "cifar10", "cifar100", "mnist", "fashion-mnist", "synthetic". `dir` is the folder with the
+/// files, as their authors name them, or the folder above it (data/ for data/cifar-10-batches-bin);
+/// synthetic needs none.
 struct LoadOptions {
-  std::string name = "synthetic", dir;
+  std::string name = "synthetic", dir = {};
   Split split = Split::train;
-  uint64_t seed = 0;        // synthetic only
-  int64_t limit = 0;        // synthetic: how many to draw (0: 8000 train, 2000 test)
+  uint64_t seed = 0;  // synthetic only
+  int64_t limit = 0;  // > 0: the first `limit` images; synthetic draws that many (0: 8000 or 2000)
 };
 std::shared_ptr<const ImageSet> load(const LoadOptions& options);
 std::vector<std::string> names();
 
-/// Per-channel (value / 255 - mean) / std.
+/// Per-channel (value / 255 - mean) / std. Images of one channel use the first numbers.
 struct Normalize {
   std::array<float, 3> mean{0, 0, 0}, std{1, 1, 1};
 };
-/// "none", "half" (0.5/0.5), "cifar10", "cifar100", "mnist", "imagenet", "synthetic"
+/// "none", "half" (0.5/0.5), "cifar10", "cifar100", "mnist", "fashion-mnist", "imagenet",
+/// "synthetic"
 Normalize normalize_preset(const std::string& name);
+std::vector<std::string> normalize_names();
 /// The preset that goes with a data set's name.
 std::string default_normalize(const std::string& dataset);
 
@@ -47,12 +49,15 @@ struct LoaderOptions {
   int64_t batch_size = 128;
   bool shuffle = false;
   bool drop_last = false;
-  int crop_pad = 0;          // > 0: zero-pad each side (in normalized space) and crop at random to the old size
-  bool flip = false;         // left-right with probability 1/2
-  Normalize normalize;
+  int crop_pad = 0;   // > 0: black on each side, then a random window of the old size
+  bool flip = false;  // left-right with probability 1/2, after the crop
+  Normalize normalize = {};
   uint64_t seed = 0;
-  int prefetch = 2;          // batches prepared ahead by a background thread; 0: in the caller
+  int prefetch = 2;  // batches prepared ahead by a background thread; 0: in the caller
 };
-std::unique_ptr<BatchSource> loader(std::shared_ptr<const ImageSet> images, const LoaderOptions& options);
+/// Without a start(), next() begins with epoch 0. A failure while preparing a batch is thrown by
+/// next().
+std::unique_ptr<BatchSource> loader(std::shared_ptr<const ImageSet> images,
+                                    const LoaderOptions& options);
 
 }  // namespace pare::datasets
