@@ -10,7 +10,8 @@
 
 namespace pare::nn {
 
-/// y = weight (x - mean) / sqrt(var + eps) + bias per channel; batch statistics while training, else running ones.
+/// y = weight (x - mean) / sqrt(var + eps) + bias per channel; batch statistics while training,
+/// else running ones.
 struct BatchNorm2d final : Module {
   struct Options {
     float momentum = 0.1f, eps = 1e-5f;
@@ -20,7 +21,9 @@ struct BatchNorm2d final : Module {
   BatchNorm2d(int64_t channels, const Options& options);
   Tensor forward(const Tensor& x) override;
   void visit(Visitor& v) override {
-    v("weight", weight)("bias", bias).buffer("running_mean", running_mean).buffer("running_var", running_var);
+    v("weight", weight)("bias", bias)
+        .buffer("running_mean", running_mean)
+        .buffer("running_var", running_var);
   }
   std::string describe() const override;
 
@@ -40,7 +43,7 @@ struct LayerNorm final : Module {
 
 /// Any unary function: Activation(Pointwise::Kind::relu).
 struct Activation final : Module {
-  explicit Activation(const Pointwise& f) : f(f) {}
+  explicit Activation(const Pointwise& function) : f(function) {}
   Tensor forward(const Tensor& x) override { return pointwise(f, x); }
   std::string describe() const override;
 
@@ -82,7 +85,7 @@ struct Flatten final : Module {
 };
 
 struct ChannelShuffle final : Module {
-  explicit ChannelShuffle(int groups) : groups(groups) {}
+  explicit ChannelShuffle(int group_count);
   Tensor forward(const Tensor& x) override { return channel_shuffle(x, groups); }
   std::string describe() const override;
   int groups;
@@ -90,7 +93,7 @@ struct ChannelShuffle final : Module {
 
 /// Identity in eval mode. nn::init seeds its generator.
 struct Dropout final : Module {
-  explicit Dropout(float p) : p(p) {}
+  explicit Dropout(float probability);
   Tensor forward(const Tensor& x) override { return training ? dropout(x, p, rng) : x; }
   void visit(Visitor& v) override { v("rng", rng); }
   std::string describe() const override;
@@ -102,7 +105,7 @@ struct Dropout final : Module {
 /// Children named "0", "1", ... applied in order.
 struct Sequential final : Module {
   Sequential() = default;
-  explicit Sequential(std::vector<Layer> layers) : layers(std::move(layers)) {}
+  explicit Sequential(std::vector<Layer> steps) : layers(std::move(steps)) {}
   Tensor forward(const Tensor& x) override;
   void visit(Visitor& v) override;
   std::string describe() const override;

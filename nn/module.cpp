@@ -1,5 +1,7 @@
 #include "nn/module.h"
 
+#include <utility>
+
 namespace pare::nn {
 
 namespace {
@@ -48,6 +50,8 @@ class ForEachLayer final : public PathVisitor {
   const std::function<void(const std::string&, Layer&)>& f_;
 };
 
+thread_local ForwardObserver* innermost_observer = nullptr;
+
 }  // namespace
 
 void Visitor::on_child(std::string_view, Layer& child) { child.visit(*this); }
@@ -66,11 +70,20 @@ Layer& Layer::operator=(const Layer& other) {
 Tensor Layer::operator()(const Tensor& x) const {
   if (!module_) return x;
   try {
-    return module_->forward(x);
+    Tensor y = module_->forward(x);
+    if (innermost_observer) [[unlikely]] ForwardObserver::notify(*module_, x, y);
+    return y;
   } catch (Error& e) {
     if (!e.has_path() && !module_->path.empty()) e.add_path(module_->path);
     throw;
   }
+}
+
+ForwardObserver::ForwardObserver() : outer_(std::exchange(innermost_observer, this)) {}
+ForwardObserver::~ForwardObserver() { innermost_observer = outer_; }
+
+void ForwardObserver::notify(Module& module, const Tensor& x, const Tensor& y) {
+  for (ForwardObserver* o = innermost_observer; o; o = o->outer_) o->after(module, x, y);
 }
 
 std::string PathVisitor::join(std::string_view name) const {
@@ -110,6 +123,17 @@ void for_each_rng(const Layer& root, const std::function<void(const std::string&
 
 void set_training(Layer& model, bool training) {
   for_each_layer(model, [&](const std::string&, Layer& layer) { layer->training = training; });
+}
+
+EvalMode::EvalMode(Layer& model) {
+  for_each_layer(model, [&](const std::string&, Layer& layer) {
+    if (layer->training) was_training_.push_back(&*layer);
+    layer->training = false;
+  });
+}
+
+EvalMode::~EvalMode() {
+  for (Module* m : was_training_) m->training = true;
 }
 
 void assign_paths(Layer& model) {

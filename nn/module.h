@@ -82,6 +82,24 @@ class Layer {
   std::unique_ptr<Module> (*copy_)(const Module&) = nullptr;
 };
 
+/// While one lives, it is told of every Layer call on its thread, inner ones first: summaries, tracing and
+/// calibration look at a model this way. Several may be nested; each of them is told.
+class ForwardObserver {
+ public:
+  ForwardObserver();
+  virtual ~ForwardObserver();
+  ForwardObserver(const ForwardObserver&) = delete;
+  ForwardObserver& operator=(const ForwardObserver&) = delete;
+
+  /// y = module(x) has just been computed.
+  virtual void after(Module& module, const Tensor& x, const Tensor& y) = 0;
+
+ private:
+  friend class Layer;
+  static void notify(Module& module, const Tensor& x, const Tensor& y);
+  ForwardObserver* outer_;
+};
+
 /// Walks a tree and hands every field over with its dotted path.
 class PathVisitor : public Visitor {
  public:
@@ -110,6 +128,17 @@ void for_each_layer(Layer& root, const std::function<void(const std::string& pat
 void for_each_rng(const Layer& root, const std::function<void(const std::string& path, Rng& rng)>& f);
 /// Switches batch norm, dropout and quantizers between batch and running behaviour.
 void set_training(Layer& model, bool training);
+/// Eval mode while it lives; then every module has the flag it had before.
+class EvalMode {
+ public:
+  explicit EvalMode(Layer& model);
+  ~EvalMode();
+  EvalMode(const EvalMode&) = delete;
+  EvalMode& operator=(const EvalMode&) = delete;
+
+ private:
+  std::vector<Module*> was_training_;
+};
 /// Tells every module its path, so that errors can name it.
 void assign_paths(Layer& model);
 /// requires_grad of every parameter below.

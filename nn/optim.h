@@ -18,13 +18,13 @@ struct ParamGroup {
   float lr_scale = 1.0f;  // times the optimizer's learning rate
 };
 
-/// One group, or two when decay_norm_and_bias is false: one-dimensional parameters (biases, batch norm) then
-/// form a second group without weight decay.
-std::vector<ParamGroup> param_groups(const Layer& model, float weight_decay, bool decay_norm_and_bias = true);
+/// One group, or two when decay_norm_and_bias is false: one-dimensional parameters (biases, batch
+/// norm) then form a second group without weight decay.
+std::vector<ParamGroup> param_groups(const Layer& model, float weight_decay,
+                                     bool decay_norm_and_bias = true);
 
 class Optimizer {
  public:
-  explicit Optimizer(std::vector<ParamGroup> groups);
   virtual ~Optimizer() = default;
 
   /// One update from the gradients; a parameter without gradient is left alone.
@@ -35,20 +35,30 @@ class Optimizer {
   int64_t steps() const { return steps_; }
   std::vector<ParamGroup>& groups() { return groups_; }
 
-  /// Moments and step count under "prefix + slot + . + parameter": everything an exact resume needs.
+  /// Everything an exact resume needs: moments as "prefix + slot + . + parameter", how often a
+  /// parameter was updated as "prefix + step. + parameter", how often step() was called as
+  /// "prefix + steps".
   void save(safetensors::File& file, const std::string& prefix) const;
+  /// Strict; nothing is changed on error.
   void load(const safetensors::File& file, const std::string& prefix);
 
  protected:
-  /// Names of the per-parameter tensors ("momentum"; "m", "v"), zero at the start.
-  virtual std::vector<std::string> slots() const = 0;
-  virtual void update(Tensor& p, const Tensor& grad, std::vector<Tensor>& slots, float lr, float weight_decay,
-                      int64_t step) = 0;
+  /// Each parameter gets one tensor per slot ("momentum"; "m", "v"), zero at the start.
+  Optimizer(std::vector<ParamGroup> groups, std::vector<std::string> slots, float lr);
+
+  /// Changes p and its slots; `step` counts this parameter's updates from 1.
+  virtual void update(Tensor& p, const Tensor& grad, std::vector<Tensor>& slots, float lr,
+                      float weight_decay, int64_t step) = 0;
 
  private:
+  struct State {
+    std::vector<Tensor> slots;
+    int64_t step = 0;
+  };
   std::vector<ParamGroup> groups_;
-  std::map<std::string, std::vector<Tensor>> slots_;
-  float lr_ = 0.01f;
+  std::vector<std::string> slot_names_;
+  std::map<std::string, State> state_;  // by parameter
+  float lr_;
   int64_t steps_ = 0;
 };
 
@@ -59,32 +69,38 @@ struct SgdOptions {
 };
 std::unique_ptr<Optimizer> sgd(std::vector<ParamGroup> groups, const SgdOptions& options);
 
-/// m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)
-/// adam: g += wd p first (arXiv:1412.6980).  adamw: p -= lr wd p first (arXiv:1711.05101).
+/// m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) +
+/// eps) adam: g += wd p first (arXiv:1412.6980).  adamw: p -= lr wd p first (arXiv:1711.05101). The
+/// betas are doubles because 1 - 0.999f is off by 5e-5 of itself.
 struct AdamOptions {
-  float lr = 1e-3f, beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f;
+  float lr = 1e-3f;
+  double beta1 = 0.9, beta2 = 0.999;
+  float eps = 1e-8f;
 };
 std::unique_ptr<Optimizer> adam(std::vector<ParamGroup> groups, const AdamOptions& options);
 std::unique_ptr<Optimizer> adamw(std::vector<ParamGroup> groups, const AdamOptions& options);
 
-/// Scales all gradients by max_norm / norm if their joint L2 norm is larger; returns the norm before.
+/// Scales all gradients by max_norm / norm if their joint L2 norm is larger; returns the norm
+/// before. Gradients whose norm is not finite are left as they are, for the caller to see.
 float clip_grad_norm(const std::vector<ParamGroup>& groups, float max_norm);
 
-/// Exponential moving average of weights and buffers: e = decay e + (1 - decay) w, with decay warmed up as
-/// min(decay, (1 + t) / (10 + t)).
+/// Exponential moving average of weights and buffers: e = d e + (1 - d) w, where the decay d is
+/// warmed up as min(decay, (1 + t) / (10 + t)), t updates done before.
 class Ema {
  public:
   Ema(const Layer& model, float decay);
   void update();
   /// Exchanges averaged and live values: call before and after evaluating.
   void swap();
+  /// Averages as "prefix + name" in the layout of weight files, and "prefix + num_updates".
   void save(safetensors::File& file, const std::string& prefix) const;
+  /// Strict; nothing is changed on error.
   void load(const safetensors::File& file, const std::string& prefix);
 
  private:
   std::vector<NamedTensor> live_, average_;
   float decay_;
-  int64_t steps_ = 0;
+  int64_t updates_ = 0;
 };
 
 }  // namespace pare::nn

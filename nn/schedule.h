@@ -15,13 +15,14 @@ Schedule constant(float lr);
 Schedule multistep(float lr, std::vector<double> milestones, float gamma = 0.1f);
 /// lr_end + (lr - lr_end) (1 + cos(pi t)) / 2
 Schedule cosine(float lr, float lr_end = 0.0f);
-/// Linear rise from lr/div to lr over the first `rise` of the run, cosine to lr/final_div. arXiv:1708.07120
+/// Linear rise from lr/div to lr over the first `rise` of the run, cosine to lr/final_div.
+/// arXiv:1708.07120
 Schedule one_cycle(float lr, float rise = 0.3f, float div = 25.0f, float final_div = 1e4f);
 /// `after`, scaled linearly from 0 to 1 over the first `epochs` epochs.
 Schedule warmup(double epochs, Schedule after);
 
-/// "constant", "cosine", "one-cycle", "multistep:80,130,180", "multistep:100,150:0.2"; anything may be prefixed
-/// "warmup:5+". Throws on anything else, listing the forms.
+/// "constant", "cosine", "one-cycle", "multistep:80,130,180", "multistep:100,150:0.2"; anything may
+/// be prefixed "warmup:5+". Throws on anything else, listing the forms.
 Schedule parse_schedule(const std::string& text, float lr);
 
 }  // namespace pare::nn

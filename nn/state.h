@@ -9,13 +9,16 @@
 
 namespace pare::nn {
 
-/// Parameters and buffers, sharing the model's values, in the library's own layout (conv weights OHWI).
+/// Parameters and buffers, sharing the model's values, in the library's own layout (conv weights
+/// OHWI).
 std::map<std::string, Tensor> state_dict(const Layer& model);
-/// Copies values in. One error lists every missing, unexpected and mis-shaped key; nothing is changed then.
+/// Copies values in. One error lists every missing, unexpected and mis-shaped key; nothing is
+/// changed then.
 void load_state_dict(Layer& model, const std::map<std::string, Tensor>& state);
 
-/// The same as a file: 4-D weights are stored OIHW under the names PyTorch uses, so both sides read each other.
-/// Keys that PyTorch adds and we do not keep ("num_batches_tracked") are ignored, as is a "module." prefix.
+/// The same as a file: 4-D weights are stored OIHW under the names PyTorch uses, so both sides read
+/// each other. Keys that PyTorch adds and we do not keep ("num_batches_tracked") are ignored, as is
+/// a "module." prefix.
 void save_weights(const std::string& path, const Layer& model,
                   const std::map<std::string, std::string>& metadata = {});
 void load_weights(const std::string& path, Layer& model);
