@@ -89,6 +89,7 @@ class Trainer {
   /// uninterrupted run.
   void resume(const std::string& checkpoint);
   TrainResult run();
+  const TrainState& state() const { return state_; }
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -1,0 +1,50 @@
+#include "apps/data.h"
+
+#include <fmt/format.h>
+
+namespace pare {
+
+void DataArgs::fields(cli::Fields& f, bool training) {
+  f.group("Data");
+  f(dataset, "dataset", "data set; cifar10 if only --data is given, else synthetic",
+    {.one_of = datasets::names()});
+  f(data, "data", "folder with its files, or the folder above (data if not given)",
+    {.placeholder = "DIR"});
+  f(normalize, "normalize",
+    "none, half, cifar10, cifar100, mnist, imagenet, synthetic; the data set's own if not given");
+  if (training)
+    f(train_limit, "train-limit", "train on the first N images only; 0: all", {.min = 0});
+  f(test_limit, "test-limit", "test on the first N images only; 0: all", {.min = 0});
+  f(eval_batch_size, "eval-batch-size", "images per batch when evaluating", {.min = 1});
+}
+
+std::string DataArgs::name() const {
+  if (!dataset.empty()) return dataset;
+  return data.empty() ? "synthetic" : "cifar10";
+}
+
+std::string DataArgs::normalization() const {
+  return normalize.empty() ? datasets::default_normalize(name()) : normalize;
+}
+
+std::shared_ptr<const datasets::ImageSet> load_split(const DataArgs& args, datasets::Split split) {
+  const bool train = split == datasets::Split::train;
+  return datasets::load({.name = args.name(),
+                         .dir = args.folder(),
+                         .split = split,
+                         .limit = train ? args.train_limit : args.test_limit});
+}
+
+std::unique_ptr<BatchSource> test_batches(const DataArgs& args,
+                                          std::shared_ptr<const datasets::ImageSet> images) {
+  return datasets::loader(std::move(images),
+                          {.batch_size = args.eval_batch_size,
+                           .normalize = datasets::normalize_preset(args.normalization())});
+}
+
+std::string describe_images(const datasets::ImageSet& images) {
+  return fmt::format("{} images of {}x{}x{}, {} classes", images.count(), images.image.dim(0),
+                     images.image.dim(1), images.image.dim(2), images.classes());
+}
+
+}  // namespace pare

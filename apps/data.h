@@ -1,0 +1,34 @@
+#pragma once
+// Which images a program reads, and how.
+
+#include <memory>
+#include <string>
+
+#include "apps/cli.h"
+#include "core/batch.h"
+#include "datasets/datasets.h"
+
+namespace pare {
+
+struct DataArgs {
+  std::string dataset, data, normalize;
+  int64_t train_limit = 0, test_limit = 0, eval_batch_size = 256;
+
+  void fields(cli::Fields& f, bool training);
+  /// The data set meant: --dataset, or cifar10 if only --data is given, or synthetic.
+  std::string name() const;
+  /// The normalization meant: --normalize, or the data set's own.
+  std::string normalization() const;
+  /// Where the files are: --data, or data/ below the working directory.
+  std::string folder() const { return data.empty() ? "data" : data; }
+};
+
+std::shared_ptr<const datasets::ImageSet> load_split(const DataArgs& args, datasets::Split split);
+/// Whole images in order.
+std::unique_ptr<BatchSource> test_batches(const DataArgs& args,
+                                          std::shared_ptr<const datasets::ImageSet> images);
+
+/// "10000 images of 32x32x3, 10 classes"
+std::string describe_images(const datasets::ImageSet& images);
+
+}  // namespace pare

@@ -1,0 +1,111 @@
+#include "apps/model.h"
+
+#include <fmt/format.h>
+
+#include "apps/version.h"
+#include "nn/state.h"
+#include "quant/scheme.h"
+
+namespace pare {
+
+namespace {
+
+constexpr const char* kCard = "pare";
+
+std::vector<std::string> model_names() {
+  std::vector<std::string> names;
+  for (const models::Info& info : models::list()) names.push_back(info.name);
+  return names;
+}
+
+}  // namespace
+
+void ModelArgs::fields(cli::Fields& f, bool with_quant) {
+  f.group("Model");
+  f(model, "model", "network; `pare info` lists them", {.one_of = model_names()});
+  f(widths, "widths", "channels of its layers instead of the paper's", {.min = 1});
+  f(order, "order",
+    "block order of NIN: cbap, bacp, cbpa, acbp (C conv, B batch norm, A activation, P pool)");
+  f(shortcut, "shortcut", "CIFAR ResNet: A (pad) or B (1x1 convolution)");
+  f(stem, "stem", "ImageNet ResNet: imagenet (7x7, pool) or cifar (3x3)");
+  f(bn_momentum, "bn-momentum", "how fast running statistics follow the batch",
+    {.min = 0, .max = 1});
+  f(dropout, "dropout", "probability, in models that have dropout", {.min = 0, .max = 0.99});
+  if (with_quant) f(quant, "quant", "how to quantize; `pare info --quant` explains the text");
+}
+
+std::string canonical_quant(const std::string& text) {
+  if (text.empty()) return {};
+  const quant::Scheme scheme = quant::parse_scheme(text);
+  return scheme.active() ? quant::to_string(scheme) : std::string();
+}
+
+nn::Metadata ModelCard::metadata() const {
+  ModelArgs copy = args;
+  const Json card{
+      {"version", kVersion}, {"model", cli::to_json(copy)},
+      {"classes", classes},  {"image", std::vector<int64_t>(image.begin(), image.end())},
+      {"dataset", dataset},  {"normalize", normalize}};
+  return {{kCard, card.dump()}};
+}
+
+std::optional<ModelCard> ModelCard::read(const safetensors::File& file, const std::string& path) {
+  const auto it = file.metadata.find(kCard);
+  if (it == file.metadata.end()) return {};
+  try {
+    const Json json = Json::parse(it->second);
+    ModelCard card;
+    cli::Fields fields;
+    card.args.fields(fields);
+    cli::inherit(fields, json.at("model"), {}, path);
+    card.classes = json.at("classes").get<int64_t>();
+    card.image = Shape(json.at("image").get<std::vector<int64_t>>());
+    card.dataset = json.at("dataset").get<std::string>();
+    card.normalize = json.at("normalize").get<std::string>();
+    return card;
+  } catch (const nlohmann::json::exception& e) {
+    throw Error(str(path, ": the description of its model is damaged: ", e.what()), "model");
+  }
+}
+
+void adopt(ModelArgs& args, const ModelCard& card, const cli::Given& given,
+           const std::set<std::string>& skip, const std::string& path) {
+  cli::Fields fields;
+  args.fields(fields);
+  ModelArgs saved = card.args;
+  cli::inherit(fields, cli::to_json(saved), given, path + " holds a model with", {.skip = skip});
+}
+
+nn::Layer build_float(const ModelCard& card) {
+  const ModelArgs& a = card.args;
+  return models::make(a.model, {.classes = card.classes,
+                                .image = card.image,
+                                .widths = a.widths,
+                                .order = a.order,
+                                .shortcut = a.shortcut,
+                                .stem = a.stem,
+                                .bn_momentum = a.bn_momentum,
+                                .dropout = a.dropout});
+}
+
+std::string quantize(nn::Layer& model, const ModelCard& card) {
+  if (card.args.quant.empty()) return {};
+  std::string report = str(quant::apply(model, quant::parse_scheme(card.args.quant)));
+  if (report.ends_with('\n')) report.pop_back();
+  return report;
+}
+
+void load_weights(nn::Layer& model, const safetensors::File& file, const std::string& path) {
+  nn::get_weights(nn::weights_only(file), model, path);
+}
+
+void load_float_weights(nn::Layer& model, const safetensors::File& file, const std::string& path) {
+  safetensors::File weights = nn::weights_only(file);
+  std::erase_if(weights.entries, [](const auto& entry) {
+    return entry.first.find(".weight_fn.") != std::string::npos ||
+           entry.first.find(".input_fn.") != std::string::npos;
+  });
+  nn::get_weights(weights, model, path);
+}
+
+}  // namespace pare

@@ -1,0 +1,55 @@
+#pragma once
+// Which model a program works on: from flags, or from what a checkpoint says about itself.
+
+#include <optional>
+#include <set>
+#include <string>
+
+#include "apps/cli.h"
+#include "core/safetensors.h"
+#include "models/models.h"
+#include "nn/checkpoint.h"
+#include "nn/module.h"
+
+namespace pare {
+
+struct ModelArgs {
+  std::string model = "resnet20", order, shortcut, stem, quant;
+  std::vector<int64_t> widths;
+  float bn_momentum = 0.1f, dropout = 0;
+
+  /// Programs with their own flags for quantization leave out --quant.
+  void fields(cli::Fields& f, bool with_quant = true);
+};
+
+/// One text for each scheme, however it was written; empty: float.
+std::string canonical_quant(const std::string& text);
+
+/// All that is needed to build a model again; stored in every checkpoint.
+struct ModelCard {
+  ModelArgs args;
+  int64_t classes = 10;
+  Shape image = {32, 32, 3};
+  std::string dataset = {}, normalize = {};  // it was trained on
+
+  /// For the metadata of a checkpoint.
+  nn::Metadata metadata() const;
+  /// Nothing if the file is not a checkpoint of ours.
+  static std::optional<ModelCard> read(const safetensors::File& file, const std::string& path);
+};
+
+/// Takes over what the checkpoint at `path` says about the model, but for flags in `skip`; flags
+/// that were given must agree.
+void adopt(ModelArgs& args, const ModelCard& card, const cli::Given& given,
+           const std::set<std::string>& skip, const std::string& path);
+
+/// An uninitialized float model.
+nn::Layer build_float(const ModelCard& card);
+/// Puts the card's quantizers in. Returns lines for the user; none for a float model.
+std::string quantize(nn::Layer& model, const ModelCard& card);
+
+/// Strict, but for what only training needs and, for a float model, the state of quantizers.
+void load_weights(nn::Layer& model, const safetensors::File& file, const std::string& path);
+void load_float_weights(nn::Layer& model, const safetensors::File& file, const std::string& path);
+
+}  // namespace pare

@@ -1,0 +1,118 @@
+#include "apps/train_args.h"
+
+#include "nn/schedule.h"
+
+namespace pare {
+
+namespace {
+
+void optimization_fields(TrainArgs& a, cli::Fields& f) {
+  f.group("Optimization");
+  f(a.epochs, "epochs", "passes over the training set", {.min = 1});
+  f(a.batch_size, "batch-size", "images per step", {.min = 1});
+  f(a.optimizer, "optimizer", "sgd, adam or adamw", {.one_of = {"sgd", "adam", "adamw"}});
+  f(a.lr, "lr", "learning rate", {.min = 0, .above_min = true});
+  f(a.wd, "wd", "weight decay", {.min = 0});
+  f(a.momentum, "momentum", "of sgd", {.min = 0, .max = 1});
+  f(a.nesterov, "nesterov", "Nesterov momentum, for sgd");
+  f(a.no_decay_norm, "no-decay-norm", "no weight decay on batch norm and biases");
+  f(a.schedule, "schedule",
+    "constant, cosine, one-cycle, multistep:80,130:0.1; each may follow warmup:5+");
+  f(a.label_smoothing, "label-smoothing", "share of the target spread over all classes",
+    {.min = 0, .max = 0.99});
+  f(a.clip_grad, "clip-grad", "largest joint norm of the gradients; 0: any", {.min = 0});
+  f(a.ema, "ema",
+    "decay of averaged weights, e.g. 0.999, which are then tested and saved as best; 0: off",
+    {.min = 0, .max = 0.999999});
+  f(a.seed, "seed", "of initialization, shuffling, augmentation and dropout", {.min = 0});
+  f(a.steps, "steps", "stop after N optimizer steps, counted from the start of the run; 0: do not",
+    {.min = 0});
+}
+
+void run_fields(TrainArgs& a, cli::Fields& f) {
+  f.group("Run");
+  f(a.out, "out", "run folder; runs/PROGRAM-MODEL-TIME if not given", {.placeholder = "DIR"});
+  f(a.force, "force", "overwrite the run in --out");
+  f(a.resume, "resume",
+    "continue the run in --out exactly; its options are taken from its config.json");
+  f(a.init, "init", "start from the float weights in this file; quantizers start afresh",
+    {.placeholder = "FILE"});
+  f(a.refine, "refine",
+    "train this checkpoint on, quantizers as they are, with a new optimizer and schedule",
+    {.placeholder = "FILE"});
+  f(a.save_every, "save-every", "write last.safetensors every N steps too; 0: after epochs only",
+    {.min = 0});
+  f(a.threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
+  f(a.quiet, "quiet", "print nothing but errors and the JSON result");
+  f(a.json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+}
+
+}  // namespace
+
+void TrainArgs::fields(cli::Fields& f, bool with_quant) {
+  model.fields(f, with_quant);
+  data.fields(f, /*training=*/true);
+  f(augment, "augment", "random crop (padded by 4) and flip; on for CIFAR if not said otherwise");
+  f(no_augment, "no-augment", "train on the images as they are");
+  optimization_fields(*this, f);
+  run_fields(*this, f);
+}
+
+void TrainArgs::check(const cli::Given& given) const {
+  PARE_CHECK(!(augment && no_augment), "--augment and --no-augment exclude each other");
+  PARE_CHECK(init.empty() || refine.empty(), "--init and --refine exclude each other",
+             hint("--init drops the state of quantizers, --refine keeps it"));
+  PARE_CHECK(!(resume && force), "--resume and --force exclude each other");
+  PARE_CHECK(!nesterov || (optimizer == "sgd" && momentum > 0),
+             "--nesterov needs --optimizer sgd and a momentum above 0, got ", optimizer, " and ",
+             momentum);
+  PARE_CHECK(!given.has("momentum") || optimizer == "sgd",
+             "--momentum is for --optimizer sgd, got ", optimizer);
+  nn::parse_schedule(schedule, lr);
+  datasets::normalize_preset(data.normalization());
+}
+
+bool TrainArgs::augmented() const {
+  const std::string name = data.name();
+  return augment || (!no_augment && (name == "cifar10" || name == "cifar100"));
+}
+
+std::unique_ptr<nn::Optimizer> TrainArgs::make_optimizer(const nn::Layer& net) const {
+  std::vector<nn::ParamGroup> groups = nn::param_groups(net, wd, !no_decay_norm);
+  if (optimizer == "adam") return nn::adam(std::move(groups), {.lr = lr});
+  if (optimizer == "adamw") return nn::adamw(std::move(groups), {.lr = lr});
+  return nn::sgd(std::move(groups), {.lr = lr, .momentum = momentum, .nesterov = nesterov});
+}
+
+std::unique_ptr<BatchSource> TrainArgs::train_batches(
+    std::shared_ptr<const datasets::ImageSet> images) const {
+  const bool digits = images->image.dim(-1) == 1;  // a mirrored digit or shoe is another one
+  return datasets::loader(std::move(images),
+                          {.batch_size = batch_size,
+                           .shuffle = true,
+                           .crop_pad = augmented() ? 4 : 0,
+                           .flip = augmented() && !digits,
+                           .normalize = datasets::normalize_preset(data.normalization()),
+                           .seed = static_cast<uint64_t>(seed)});
+}
+
+TrainArgs experiment_defaults() {
+  TrainArgs a;
+  a.model.model = "nin_gc";
+  a.optimizer = "adam";
+  a.lr = 0.01f;
+  a.wd = 0;
+  a.batch_size = 50;
+  a.epochs = 300;
+  a.schedule = "multistep:80,130,180,230,280";
+  return a;
+}
+
+const cli::Exceptions& resume_exceptions() {
+  static const cli::Exceptions exceptions{
+      .skip = {"steps", "out", "force", "resume", "quiet", "json"},
+      .may_differ = {"epochs", "threads", "save-every", "data", "eval-batch-size"}};
+  return exceptions;
+}
+
+}  // namespace pare

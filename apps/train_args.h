@@ -1,0 +1,46 @@
+#pragma once
+// The options of a training run, common to every program that trains.
+
+#include <memory>
+#include <string>
+
+#include "apps/cli.h"
+#include "apps/data.h"
+#include "apps/model.h"
+#include "nn/optim.h"
+
+namespace pare {
+
+struct TrainArgs {
+  ModelArgs model;
+  DataArgs data;
+  bool augment = false, no_augment = false;
+
+  int64_t epochs = 160, batch_size = 128, steps = 0, seed = 1, threads = 0, save_every = 0;
+  std::string optimizer = "sgd", schedule = "cosine";
+  float lr = 0.1f, wd = 1e-4f, momentum = 0.9f;
+  float label_smoothing = 0, clip_grad = 0, ema = 0;
+  bool nesterov = false, no_decay_norm = false;
+
+  std::string init, refine, out;
+  bool resume = false, force = false, quiet = false, json = false;
+
+  void fields(cli::Fields& f, bool with_quant = true);
+  /// Combinations that no single flag can check.
+  void check(const cli::Given& given) const;
+
+  /// Whether training images are cropped and flipped at random.
+  bool augmented() const;
+  std::unique_ptr<nn::Optimizer> make_optimizer(const nn::Layer& net) const;
+  std::unique_ptr<BatchSource> train_batches(
+      std::shared_ptr<const datasets::ImageSet> images) const;
+};
+
+/// The recipe that wbab and wqaq start from (micronet's): Adam on NIN_GC, five steps of a tenth
+/// over 300 epochs.
+TrainArgs experiment_defaults();
+
+/// What a resumed run takes over from the config of the run, and what may change.
+const cli::Exceptions& resume_exceptions();
+
+}  // namespace pare

@@ -1,0 +1,258 @@
+#include "apps/train_run.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <ctime>
+
+#include "apps/console.h"
+#include "apps/interrupt.h"
+#include "apps/run_folder.h"
+#include "apps/train_view.h"
+#include "apps/version.h"
+#include "core/kernels/isa.h"
+#include "core/parallel.h"
+#include "nn/describe.h"
+#include "nn/train.h"
+
+namespace pare {
+
+namespace {
+
+constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells report it
+
+std::string last_word(const std::string& program) {
+  return program.substr(program.find_last_of(' ') + 1);
+}
+
+std::string default_out(const std::string& program, const std::string& model) {
+  return fmt::format("runs/{}-{}-{:%Y%m%d-%H%M%S}", last_word(program), model,
+                     fmt::localtime(std::time(nullptr)));
+}
+
+int64_t peak_rss_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+/// One training run: the pieces in the order in which they come to be.
+class Run {
+ public:
+  Run(TrainArgs& args, const cli::Fields& fields, const cli::Given& given, std::string program)
+      : args_(args),
+        fields_(fields),
+        given_(given),
+        program_(std::move(program)),
+        console_({.json = args.json, .quiet = args.quiet}),
+        folder_(args.out, args.resume  ? RunFolder::Mode::resume
+                          : args.force ? RunFolder::Mode::overwrite
+                                       : RunFolder::Mode::fresh) {}
+
+  int operator()() {
+    set_num_threads(static_cast<int>(args_.threads));
+    load_data();
+    build_model();
+    return train();
+  }
+
+ private:
+  void load_data() {
+    train_images_ = load_split(args_.data, datasets::Split::train);
+    test_images_ = load_split(args_.data, datasets::Split::test);
+  }
+
+  void build_model() {
+    const std::string& start = args_.init.empty() ? args_.refine : args_.init;
+    safetensors::File weights;
+    if (!start.empty() && !args_.resume) {
+      weights = safetensors::read(start);
+      if (const auto card = ModelCard::read(weights, start)) {
+        std::set<std::string> skip{"bn-momentum", "dropout"};
+        if (!args_.init.empty()) skip.insert("quant");
+        adopt(args_.model, *card, given_, skip, start);
+      }
+    }
+    card_ = {args_.model, train_images_->classes(), train_images_->image, args_.data.name(),
+             args_.data.normalization()};
+    model_ = build_float(card_);
+    Rng rng(static_cast<uint64_t>(args_.seed));
+    nn::init(model_, rng, models::init_options(args_.model.model));
+    if (!weights.entries.empty() && !args_.init.empty()) load_float_weights(model_, weights, start);
+    quantizers_ = quantize(model_, card_);
+    if (!weights.entries.empty() && !args_.refine.empty()) load_weights(model_, weights, start);
+    summary_ = nn::summarize(model_, card_.image);
+  }
+
+  int train() {
+    const auto optimizer = args_.make_optimizer(model_);
+    const auto train_set = args_.train_batches(train_images_);
+    const auto test_set = test_batches(args_.data, test_images_);
+    print_header();
+    if (args_.resume) check_isa();
+    TrainView view(console_, folder_, args_.epochs);
+    nn::Trainer trainer(model_, *optimizer, *train_set, *test_set, options(), &view);
+    if (args_.resume) trainer.resume(folder_.file("last.safetensors"));
+    folder_.open(config());
+    if (args_.resume) folder_.keep_rows(trainer.state().epoch);
+    catch_interrupts();
+    return finish(trainer.run());
+  }
+
+  nn::TrainOptions options() const {
+    nn::TrainOptions o;
+    o.epochs = args_.epochs;
+    o.max_steps = args_.steps;
+    o.schedule = nn::parse_schedule(args_.schedule, args_.lr);
+    o.loss = nn::cross_entropy_loss(args_.label_smoothing);
+    o.clip_grad = args_.clip_grad;
+    o.ema = args_.ema;
+    o.dir = folder_.path();
+    o.save_every = args_.save_every;
+    o.metadata = card_.metadata();
+    o.stop = interrupted;
+    return o;
+  }
+
+  Json config() const {
+    Json options = Json::object();
+    for (const cli::Fields::Field& f : fields_.all()) options[f.name] = f.json();
+    return {
+        {"program", program_},           {"version", kVersion},      {"commit", kCommit},
+        {"isa", isa_name(active_isa())}, {"threads", num_threads()}, {"model", args_.model.model},
+        {"quant", args_.model.quant},    {"dataset", card_.dataset}, {"normalize", card_.normalize},
+        {"augment", args_.augmented()},  {"options", options}};
+  }
+
+  /// Bits are the same for one instruction set only.
+  void check_isa() {
+    const std::string before = folder_.config().value("isa", "");
+    if (before == isa_name(active_isa())) return;
+    console_.entry("note",
+                   fmt::format("the run was started with {}: set PARE_ISA={} for the same bits",
+                               before, before));
+  }
+
+  void print_header() {
+    console_.print(fmt::format("{} {}  {}, {} threads, seed {}", program_, kVersion,
+                               isa_name(active_isa()), num_threads(), args_.seed));
+    console_.entry(
+        "model",
+        fmt::format("{}  {} parameters, {:.1f} M multiply-accumulates per image", args_.model.model,
+                    format_count(summary_.params), static_cast<double>(summary_.macs) / 1e6));
+    console_.entry("size",
+                   fmt::format("{} as float32, {} stored", format_bytes(summary_.bytes_fp32),
+                               format_bytes(summary_.bytes_quantized)));
+    if (!quantizers_.empty()) console_.entry("quantized", quantizers_);
+    console_.entry("train on",
+                   fmt::format("{}  {}{}", card_.dataset, describe_images(*train_images_),
+                               args_.augmented() ? ", random crop and flip" : ""));
+    console_.entry("test on", fmt::format("{} images, normalized as {}", test_images_->count(),
+                                          card_.normalize));
+    if (args_.data.dataset.empty() && card_.dataset == "synthetic") {
+      console_.entry("", "built-in images; --dataset and --data choose others");
+    }
+    console_.entry("optimizer", fmt::format("{}  lr {}, {}, weight decay {}, batch {}, {} epochs",
+                                            args_.optimizer, args_.lr, args_.schedule, args_.wd,
+                                            args_.batch_size, args_.epochs));
+    console_.entry("out", folder_.path());
+  }
+
+  int finish(const nn::TrainResult& r) {
+    const std::string again = fmt::format("{} --resume --out {}", program_, folder_.path());
+    if (r.stop == nn::TrainResult::Stop::interrupted) {
+      console_.print("");
+      fmt::print(stderr, "{}: interrupted after step {}, saved; continue with\n  {}\n", program_,
+                 r.steps, again);
+      console_.result({{"stopped", "interrupted"}, {"steps", r.steps}, {"out", folder_.path()}});
+      return kInterrupted;
+    }
+    const Json summary = to_json(r);
+    folder_.write_summary(summary);
+    print_summary(r);
+    if (r.stop == nn::TrainResult::Stop::max_steps) console_.entry("go on", again);
+    console_.result(summary);
+    return 0;
+  }
+
+  Json to_json(const nn::TrainResult& r) const {
+    const bool finished = r.stop == nn::TrainResult::Stop::finished;
+    return {{"program", program_},
+            {"model", args_.model.model},
+            {"quant", args_.model.quant},
+            {"dataset", card_.dataset},
+            {"best_top1", r.best_top1},
+            {"best_epoch", r.best_epoch},
+            {"last_top1", r.last.top1()},
+            {"last_top5", r.last.top5()},
+            {"last_loss", r.last.loss()},
+            {"epochs", r.epochs},
+            {"steps", r.steps},
+            {"stopped", finished ? "finished" : "steps"},
+            {"params", summary_.params},
+            {"macs", summary_.macs},
+            {"bytes_fp32", summary_.bytes_fp32},
+            {"bytes_quantized", summary_.bytes_quantized},
+            {"seconds", r.seconds},
+            {"peak_rss_bytes", peak_rss_bytes()},
+            {"out", folder_.path()}};
+  }
+
+  void print_summary(const nn::TrainResult& r) {
+    console_.print("");
+    console_.entry("best", fmt::format("{:.2f} % top-1 after epoch {}", r.best_top1, r.best_epoch));
+    console_.entry("last", fmt::format("{:.2f} % top-1, {:.2f} % top-5, loss {:.4f}", r.last.top1(),
+                                       r.last.top5(), r.last.loss()));
+    console_.entry("size", fmt::format("{} as float32, {} stored: {:.1f} times smaller",
+                                       format_bytes(summary_.bytes_fp32),
+                                       format_bytes(summary_.bytes_quantized),
+                                       static_cast<double>(summary_.bytes_fp32) /
+                                           static_cast<double>(summary_.bytes_quantized)));
+    console_.entry("time", fmt::format("{}, {} of memory at most", format_seconds(r.seconds),
+                                       format_bytes(peak_rss_bytes())));
+    console_.entry("files",
+                   fmt::format("{}\n{}\n{}", folder_.file("best.safetensors"),
+                               folder_.file("metrics.jsonl"), folder_.file("summary.json")));
+  }
+
+  TrainArgs& args_;
+  const cli::Fields& fields_;
+  const cli::Given& given_;
+  std::string program_;
+  Console console_;
+  RunFolder folder_;
+  std::shared_ptr<const datasets::ImageSet> train_images_, test_images_;
+  ModelCard card_;
+  nn::Layer model_;
+  std::string quantizers_;
+  nn::Summary summary_;
+};
+
+/// Takes the options of the run in --out.
+void continue_run(const TrainArgs& args, const cli::Fields& fields, const cli::Given& given,
+                  const std::string& program) {
+  PARE_CHECK(!args.out.empty(), "--resume needs --out, the folder of the run to continue");
+  const Json config = RunFolder(args.out, RunFolder::Mode::resume).config();
+  const std::string by = config.value("program", "");
+  PARE_CHECK(by == program && config.contains("options"), args.out, " is a run of '", by, "', got ",
+             program, hint("resume it with the program that started it"));
+  cli::inherit(fields, config.at("options"), given, args.out + " was started with",
+               resume_exceptions());
+}
+
+}  // namespace
+
+int train_program(TrainArgs& args, const cli::Fields& fields, const cli::Program& program, int argc,
+                  char** argv, const std::function<void(cli::Given&)>& complete) {
+  cli::Given given = cli::parse(fields, program, argc, argv);
+  if (given.leave) return 0;
+  if (args.resume) continue_run(args, fields, given, program.name);
+  if (complete) complete(given);
+  args.model.quant = canonical_quant(args.model.quant);
+  args.check(given);
+  if (args.out.empty()) args.out = default_out(program.name, args.model.model);
+  return Run(args, fields, given, program.name)();
+}
+
+}  // namespace pare
