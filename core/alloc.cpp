@@ -18,9 +18,9 @@ namespace {
 constexpr size_t kAlign = 64;
 constexpr size_t kHugePage = size_t{2} << 20;
 
-/// Size classes: eight steps per power of two, so at most 1/8 of a block is wasted and shapes that come back
-/// every step find their old block.
-/// A vector of slack lets kernels load past the last element.
+/// Size classes: eight steps per power of two, so at most 1/8 of a block is wasted and shapes that
+/// come back every step find their old block. A vector of slack lets kernels load past the last
+/// element.
 size_t size_class(size_t bytes) {
   bytes += kAlign;
   if (bytes <= 512) return 512;

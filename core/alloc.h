@@ -1,6 +1,6 @@
 #pragma once
-// Caching allocator: 64-byte aligned blocks, kept in free lists by size class when released, so that a
-// training step that has run once allocates nothing from the system.
+// Caching allocator: 64-byte aligned blocks, kept in free lists by size class when released, so
+// that a training step that has run once allocates nothing from the system.
 
 #include <cstddef>
 #include <cstdint>
@@ -9,9 +9,9 @@ namespace pare {
 
 /// Bytes asked of the allocator; all counters are process-wide.
 struct MemoryStats {
-  size_t live = 0;     // held by tensors now
-  size_t peak = 0;     // most ever live, since reset_peak()
-  size_t cached = 0;   // released, kept for reuse
+  size_t live = 0;                // held by tensors now
+  size_t peak = 0;                // most ever live, since reset_peak()
+  size_t cached = 0;              // released, kept for reuse
   size_t system_allocations = 0;  // calls that had to go to the system
 };
 

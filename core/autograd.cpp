@@ -35,8 +35,8 @@ Node::Input edge_to(const Tensor& t) {
   return {nullptr, t};
 }
 
-/// sum += g; takes g over when there is nothing to add to. A gradient that others may still read is copied
-/// before it is written to.
+/// sum += g; takes g over when there is nothing to add to. A gradient that others may still read is
+/// copied before it is written to.
 void accumulate(Tensor& sum, const Tensor& g) {
   if (!sum) {
     sum = g;
@@ -52,9 +52,11 @@ struct Later {
   }
 };
 
-/// Runs a node's backward, hands the gradients to its inputs and frees it. Newly reached nodes go to `ready`.
+/// Runs a node's backward, hands the gradients to its inputs and frees it. Newly reached nodes go
+/// to `ready`.
 void run_node(Node& node, std::vector<std::shared_ptr<Node>>& reached) {
-  PARE_CHECK(node.backward, "backward: the history of this result was freed by an earlier backward()");
+  PARE_CHECK(node.backward,
+             "backward: the history of this result was freed by an earlier backward()");
   Needs need;
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     if (node.inputs[i].node || node.inputs[i].leaf) need.set(i);
@@ -90,7 +92,8 @@ void set_fusion(bool on) { fusion_flag() = on; }
 
 Tensor record(const char* op, Tensor y, const std::vector<Tensor>& inputs, Backward backward) {
   if (!recording) return y;
-  if (std::none_of(inputs.begin(), inputs.end(), [](const Tensor& t) { return t && t.requires_grad(); })) {
+  if (std::none_of(inputs.begin(), inputs.end(),
+                   [](const Tensor& t) { return t && t.requires_grad(); })) {
     return y;
   }
   auto node = std::make_shared<Node>();
@@ -123,7 +126,8 @@ bool Tensor::requires_grad() const { return impl_ && (impl_->node || impl_->want
 bool Tensor::is_leaf() const { return !impl_ || !impl_->node; }
 
 Tensor& Tensor::requires_grad_(bool wanted) {
-  PARE_CHECK(impl_ && !impl_->node, "tensor: requires_grad_ is for leaves, this is the result of an op");
+  PARE_CHECK(impl_ && !impl_->node,
+             "tensor: requires_grad_ is for leaves, this is the result of an op");
   impl_->wants_grad = wanted;
   return *this;
 }

@@ -1,6 +1,7 @@
 #pragma once
-// The tape: a dynamic graph of nodes, one per recorded op. A node's backward is a lambda whose capture list is
-// the list of saved tensors. First derivatives only; nodes are freed as backward passes them.
+// The tape: a dynamic graph of nodes, one per recorded op. A node's backward is a lambda whose
+// capture list is the list of saved tensors. First derivatives only; nodes are freed as backward
+// passes them.
 
 #include <functional>
 #include <initializer_list>

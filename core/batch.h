@@ -13,13 +13,14 @@ struct Batch {
   Tensor y;  // [N] class indices
 };
 
-/// One data set, delivered batch by batch, epoch by epoch. The batches depend on (seed, epoch, index) alone.
+/// One data set, delivered batch by batch, epoch by epoch. The batches depend on (seed, epoch,
+/// index) alone.
 struct BatchSource {
   virtual ~BatchSource() = default;
-  virtual int64_t samples() const = 0;     // per epoch
-  virtual int64_t batches() const = 0;     // per epoch
+  virtual int64_t samples() const = 0;  // per epoch
+  virtual int64_t batches() const = 0;  // per epoch
   virtual int64_t classes() const = 0;
-  virtual Shape image_shape() const = 0;   // [H, W, C]
+  virtual Shape image_shape() const = 0;  // [H, W, C]
 
   /// Positions the source before batch `first` of `epoch`; an exact resume starts in the middle.
   virtual void start(int64_t epoch, int64_t first = 0) = 0;

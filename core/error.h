@@ -10,7 +10,8 @@
 
 namespace pare {
 
-/// Everything the library throws. `what()` is written for the user; `where()` names the check, for the developer.
+/// Everything the library throws. `what()` is written for the user; `where()` names the check, for
+/// the developer.
 class Error : public std::runtime_error {
  public:
   explicit Error(const std::string& message, std::string where = {})
@@ -19,7 +20,8 @@ class Error : public std::runtime_error {
   const char* what() const noexcept override { return message_.c_str(); }
   const std::string& where() const noexcept { return where_; }
 
-  /// Appends an indented line such as "in      stage2.0.conv1"; used by layers while the error passes through.
+  /// Appends an indented line such as "in      stage2.0.conv1"; used by layers while the error
+  /// passes through.
   void add_line(const std::string& line) { message_ += "\n  " + line; }
   bool has_path() const noexcept { return has_path_; }
   void add_path(const std::string& path) {
@@ -50,9 +52,10 @@ template <class... Args>
 
 }  // namespace pare
 
-#define PARE_CHECK(cond, ...)                                                   \
-  do {                                                                          \
-    if (!(cond)) [[unlikely]] ::pare::fail(__FILE__, __LINE__, #cond, __VA_ARGS__); \
+#define PARE_CHECK(cond, ...)                               \
+  do {                                                      \
+    if (!(cond)) [[unlikely]]                               \
+      ::pare::fail(__FILE__, __LINE__, #cond, __VA_ARGS__); \
   } while (false)
 
 #ifdef NDEBUG

@@ -7,8 +7,9 @@
 
 namespace pare {
 
-/// Writes the parts, one after the other, to path.tmp-<pid>, flushes them to disk and renames over path. On any
-/// failure the temporary is removed, an older file stays as it was, and Error says what the system said.
+/// Writes the parts, one after the other, to path.tmp-<pid>, flushes them to disk and renames over
+/// path. On any failure the temporary is removed, an older file stays as it was, and Error says
+/// what the system said.
 void write_file_atomically(const std::string& path, const std::vector<std::string_view>& parts);
 std::string read_file(const std::string& path);
 

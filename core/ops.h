@@ -1,6 +1,7 @@
 #pragma once
 // Every differentiable op. Images are [N, H, W, C], conv weights [out, kh, kw, in/groups].
-// An op checks its arguments, computes, and records its own backward, all in one function under ops/.
+// An op checks its arguments, computes, and records its own backward, all in one function under
+// ops/.
 
 #include <vector>
 
@@ -61,7 +62,8 @@ Tensor sign(const Tensor& x, Ste ste = Ste::clip);
 /// Nearest integer; dx = dy.
 Tensor round(const Tensor& x, Rounding rounding = Rounding::half_even);
 
-// --- Reductions. No axes means all; the result then has shape [1]. keep leaves reduced axes as size 1.
+// --- Reductions. No axes means all; the result then has shape [1]. keep leaves reduced axes as
+// size 1.
 using Axes = std::vector<int>;
 Tensor sum(const Tensor& x, const Axes& axes = {}, bool keep = false);
 Tensor mean(const Tensor& x, const Axes& axes = {}, bool keep = false);
@@ -71,8 +73,9 @@ Tensor var(const Tensor& x, const Axes& axes = {}, bool keep = false, int correc
 Tensor max(const Tensor& x, const Axes& axes = {}, bool keep = false);
 
 // --- Linear algebra.
-Tensor matmul(const Tensor& a, const Tensor& b);                            // [M, K] x [K, N]
-Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b = {});      // x [N, in], w [out, in], b [out]
+Tensor matmul(const Tensor& a, const Tensor& b);  // [M, K] x [K, N]
+Tensor linear(const Tensor& x, const Tensor& w,
+              const Tensor& b = {});  // x [N, in], w [out, in], b [out]
 
 // --- Convolution.
 struct ConvOptions {
@@ -81,7 +84,8 @@ struct ConvOptions {
 };
 /// x [N, H, W, in], w [out, kh, kw, in/groups], b [out] or empty -> [N, OH, OW, out]
 /// OH = (H + 2 pad - dilation (kh - 1) - 1) / stride + 1
-Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b = {}, const ConvOptions& options = {});
+Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b = {},
+              const ConvOptions& options = {});
 
 struct ConvTransposeOptions {
   Hw stride = 1, pad = 0, output_pad = 0, dilation = 1;
@@ -94,8 +98,8 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& b = {},
 
 // --- Normalization.
 /// y = gamma (x - mean) / sqrt(var + eps) + beta over all but the last axis.
-/// train: batch statistics (biased variance); running = (1 - momentum) running + momentum batch (unbiased variance).
-/// eval: the running statistics. gamma and beta may be empty (1 and 0).
+/// train: batch statistics (biased variance); running = (1 - momentum) running + momentum batch
+/// (unbiased variance). eval: the running statistics. gamma and beta may be empty (1 and 0).
 struct BatchNormOptions {
   bool train = true;
   float momentum = 0.1f, eps = 1e-5f;
@@ -108,8 +112,8 @@ Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, floa
 // --- Pooling over H and W.
 struct PoolOptions {
   Hw kernel = 2, stride = 2, pad = 0;
-  bool ceil_mode = false;          // count windows that start inside but end outside
-  bool count_include_pad = true;   // average: padding counts as zeros
+  bool ceil_mode = false;         // count windows that start inside but end outside
+  bool count_include_pad = true;  // average: padding counts as zeros
 };
 Tensor max_pool2d(const Tensor& x, const PoolOptions& options);
 Tensor avg_pool2d(const Tensor& x, const PoolOptions& options);
@@ -125,7 +129,8 @@ Tensor mse_loss(const Tensor& a, const Tensor& b);
 
 // --- Shape.
 Tensor reshape(const Tensor& x, const Shape& shape);
-Tensor flatten(const Tensor& x);  // [N, H, W, C] -> [N, C H W]: the order of files and other frameworks
+Tensor flatten(
+    const Tensor& x);  // [N, H, W, C] -> [N, C H W]: the order of files and other frameworks
 Tensor transpose(const Tensor& x);  // [M, N] -> [N, M]
 Tensor concat(const std::vector<Tensor>& parts, int axis = -1);
 std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int axis = -1);

@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <atomic>
 #include <exception>
 #include <mutex>
 
@@ -14,7 +15,8 @@ namespace pare {
 
 namespace {
 
-/// Denormals cost up to 100x and carry nothing a network needs: results and inputs below 1e-38 count as zero.
+/// Denormals cost up to 100x and carry nothing a network needs: results and inputs below 1e-38
+/// count as zero.
 void flush_denormals() {
 #if defined(__SSE__)
   thread_local const bool done = [] {
@@ -47,20 +49,24 @@ void parallel_for(int64_t n, int64_t grain, FunctionRef<void(Range)> f) {
     f({0, n});
     return;
   }
+  // Handed out in order, a few chunks at a time, to whoever is free: on a shared machine a core may
+  // be away for milliseconds, and a fixed cut would make the others wait for it.
+  constexpr int64_t kTurns = 8;
+  const int64_t take = std::max<int64_t>(1, chunks / (workers * kTurns)) * grain;
+  std::atomic<int64_t> next{0};
   std::exception_ptr error;
   std::mutex mutex;
 #pragma omp parallel num_threads(workers)
   {
     flush_denormals();
-    // The team may be smaller than asked for: cut by what there is. Static and contiguous.
-    const int64_t team = omp_get_num_threads(), me = omp_get_thread_num();
-    const int64_t begin = chunks * me / team * grain;
-    const int64_t end = std::min(chunks * (me + 1) / team * grain, n);
     try {
-      if (begin < end) f({begin, end});
+      for (int64_t begin; (begin = next.fetch_add(take, std::memory_order_relaxed)) < n;) {
+        f({begin, std::min(begin + take, n)});
+      }
     } catch (...) {
       const std::lock_guard lock(mutex);
       if (!error) error = std::current_exception();
+      next = n;
     }
   }
   if (error) std::rethrow_exception(error);

@@ -1,5 +1,6 @@
 #pragma once
-// Threads. Work is cut by shape alone, never by the number of threads, wherever the cut could change a bit.
+// Threads. Work is cut by shape alone, never by the number of threads, wherever the cut could
+// change a bit.
 
 #include <cstdint>
 #include <memory>
@@ -19,8 +20,8 @@ template <class R, class... Args>
 class FunctionRef<R(Args...)> {
  public:
   template <class F>
-    requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
-  FunctionRef(F&& f)  // NOLINT: implicit on purpose
+  requires(!std::is_same_v<std::remove_cvref_t<F>, FunctionRef>)
+      FunctionRef(F&& f)  // NOLINT: implicit on purpose
       : object_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
         call_([](void* o, Args... args) -> R {
           return (*static_cast<std::remove_reference_t<F>*>(o))(static_cast<Args&&>(args)...);
@@ -35,9 +36,10 @@ class FunctionRef<R(Args...)> {
 /// Elements of cheap element-wise work that are worth handing to a thread.
 inline constexpr int64_t kGrain = 16384;
 
-/// Runs f on disjoint ranges that cover [0, n), each a multiple of `grain` long but the last. The first exception
-/// is rethrown. f must give the same result however [0, n) is cut: split over outputs, or call it with grain 1
-/// over a fixed number of shards. Inside another parallel_for it runs serially.
+/// Runs f on disjoint ranges that cover [0, n), each a multiple of `grain` long but the last. The
+/// first exception is rethrown. f must give the same result however [0, n) is cut: split over
+/// outputs, or call it with grain 1 over a fixed number of shards. Inside another parallel_for it
+/// runs serially.
 void parallel_for(int64_t n, int64_t grain, FunctionRef<void(Range)> f);
 
 int num_threads();

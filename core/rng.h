@@ -1,10 +1,10 @@
 #pragma once
-// Philox4x32-10 (Salmon et al., SC 2011): a counter-based generator. The i-th number is a pure function of
-// (key, i), so filling in parallel, resuming and splitting into streams cost nothing.
+// Philox4x32-10 (Salmon et al., SC 2011): a counter-based generator. The i-th number is a pure
+// function of (key, i), so filling in parallel, resuming and splitting into streams cost nothing.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <array>
 
 namespace pare {
 
@@ -17,11 +17,11 @@ class Rng {
   /// An independent generator for sub-task `id`, the same however much of this one was used.
   Rng split(uint64_t id) const;
 
-  uint32_t next();             // uniform over 32 bits
-  float uniform();             // [0, 1)
+  uint32_t next();  // uniform over 32 bits
+  float uniform();  // [0, 1)
   float uniform(float lo, float hi) { return lo + (hi - lo) * uniform(); }
-  float normal();              // N(0, 1), Box-Muller
-  int64_t below(int64_t n);    // uniform over 0 .. n-1, unbiased
+  float normal();            // N(0, 1), Box-Muller
+  int64_t below(int64_t n);  // uniform over 0 .. n-1, unbiased
   bool coin(float p = 0.5f) { return uniform() < p; }
 
   /// Fisher-Yates.

@@ -22,8 +22,9 @@ struct TypeInfo {
   const char* name;
   size_t size;
 };
-constexpr TypeInfo kTypes[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"U16", 2}, {"I16", 2}, {"F16", 2}, {"BF16", 2},
-                               {"U32", 4},  {"I32", 4}, {"F32", 4}, {"U64", 8}, {"I64", 8}, {"F64", 8}};
+constexpr TypeInfo kTypes[] = {{"BOOL", 1}, {"U8", 1},   {"I8", 1},  {"U16", 2}, {"I16", 2},
+                               {"F16", 2},  {"BF16", 2}, {"U32", 4}, {"I32", 4}, {"F32", 4},
+                               {"U64", 8},  {"I64", 8},  {"F64", 8}};
 
 Dtype parse_dtype(const std::string& name, const std::string& path) {
   for (size_t i = 0; i < std::size(kTypes); ++i) {
@@ -36,7 +37,8 @@ Dtype parse_dtype(const std::string& name, const std::string& path) {
 float half_to_float(uint16_t h) {
   const uint32_t sign = (h & 0x8000u) << 16, exponent = (h >> 10) & 31, mantissa = h & 0x3ff;
   if (exponent == 0) return std::ldexp(static_cast<float>(mantissa), -24) * (sign ? -1.0f : 1.0f);
-  const uint32_t bits = exponent == 31 ? 0x7f800000u | (mantissa << 13) : ((exponent + 112) << 23) | (mantissa << 13);
+  const uint32_t bits =
+      exponent == 31 ? 0x7f800000u | (mantissa << 13) : ((exponent + 112) << 23) | (mantissa << 13);
   return std::bit_cast<float>(sign | bits);
 }
 
@@ -50,18 +52,30 @@ T load(const std::byte* p) {
 double number(Dtype type, const std::byte* p) {
   switch (type) {
     case Dtype::boolean:
-    case Dtype::u8: return load<uint8_t>(p);
-    case Dtype::i8: return load<int8_t>(p);
-    case Dtype::u16: return load<uint16_t>(p);
-    case Dtype::i16: return load<int16_t>(p);
-    case Dtype::f16: return half_to_float(load<uint16_t>(p));
-    case Dtype::bf16: return std::bit_cast<float>(uint32_t{load<uint16_t>(p)} << 16);
-    case Dtype::u32: return load<uint32_t>(p);
-    case Dtype::i32: return load<int32_t>(p);
-    case Dtype::f32: return load<float>(p);
-    case Dtype::u64: return static_cast<double>(load<uint64_t>(p));
-    case Dtype::i64: return static_cast<double>(load<int64_t>(p));
-    case Dtype::f64: return load<double>(p);
+    case Dtype::u8:
+      return load<uint8_t>(p);
+    case Dtype::i8:
+      return load<int8_t>(p);
+    case Dtype::u16:
+      return load<uint16_t>(p);
+    case Dtype::i16:
+      return load<int16_t>(p);
+    case Dtype::f16:
+      return half_to_float(load<uint16_t>(p));
+    case Dtype::bf16:
+      return std::bit_cast<float>(uint32_t{load<uint16_t>(p)} << 16);
+    case Dtype::u32:
+      return load<uint32_t>(p);
+    case Dtype::i32:
+      return load<int32_t>(p);
+    case Dtype::f32:
+      return load<float>(p);
+    case Dtype::u64:
+      return static_cast<double>(load<uint64_t>(p));
+    case Dtype::i64:
+      return static_cast<double>(load<int64_t>(p));
+    case Dtype::f64:
+      return load<double>(p);
   }
   return 0;
 }
@@ -82,7 +96,8 @@ Json parse_header(const std::string& text, const std::string& path) {
   const auto watch = [&](int /*depth*/, Json::parse_event_t event, Json& parsed) {
     if (event == Json::parse_event_t::object_start) open.emplace_back();
     if (event == Json::parse_event_t::object_end) open.pop_back();
-    if (event == Json::parse_event_t::key && !open.back().insert(parsed.get<std::string>()).second) {
+    if (event == Json::parse_event_t::key &&
+        !open.back().insert(parsed.get<std::string>()).second) {
       twice = parsed.get<std::string>();
     }
     return true;
@@ -115,11 +130,13 @@ std::vector<Extent> read_entries(const Json& header, const std::string& path, Fi
       e.dtype = parse_dtype(value.at("dtype").get<std::string>(), path);
       e.shape = value.at("shape").get<std::vector<int64_t>>();
       const auto offsets = value.at("data_offsets").get<std::vector<uint64_t>>();
-      PARE_CHECK(offsets.size() == 2 && offsets[0] <= offsets[1], path, ": bad data_offsets of '", name, "'");
-      for (int64_t d : e.shape) PARE_CHECK(d >= 0, path, ": negative size in the shape of '", name, "'");
+      PARE_CHECK(offsets.size() == 2 && offsets[0] <= offsets[1], path, ": bad data_offsets of '",
+                 name, "'");
+      for (int64_t d : e.shape)
+        PARE_CHECK(d >= 0, path, ": negative size in the shape of '", name, "'");
       const uint64_t bytes = static_cast<uint64_t>(e.numel()) * dtype_size(e.dtype);
-      PARE_CHECK(offsets[1] - offsets[0] == bytes, path, ": '", name, "' has ", offsets[1] - offsets[0],
-                 " bytes, its shape and type need ", bytes);
+      PARE_CHECK(offsets[1] - offsets[0] == bytes, path, ": '", name, "' has ",
+                 offsets[1] - offsets[0], " bytes, its shape and type need ", bytes);
       extents.push_back({offsets[0], offsets[1], name});
       file.entries[name] = std::move(e);
     }
@@ -140,17 +157,20 @@ void check_extents(std::vector<Extent>& extents, uint64_t data_bytes, const std:
                e.begin < at ? " (overlap)" : " (hole)");
     at = e.end;
   }
-  PARE_CHECK(at == data_bytes, path, ": truncated or padded: the header describes ", at, " bytes of data, the file has ",
-             data_bytes);
+  PARE_CHECK(at == data_bytes, path, ": truncated or padded: the header describes ", at,
+             " bytes of data, the file has ", data_bytes);
 }
 
 File read_from(const std::string& content, const std::string& path, bool with_data) {
-  PARE_CHECK(content.size() >= 8, path, ": truncated: ", content.size(), " bytes are too few for a safetensors file");
+  PARE_CHECK(content.size() >= 8, path, ": truncated: ", content.size(),
+             " bytes are too few for a safetensors file");
   const auto length = load<uint64_t>(reinterpret_cast<const std::byte*>(content.data()));
   PARE_CHECK(length <= kMaxHeader && length <= content.size() - 8, path,
-             ": not a safetensors file, or truncated: header of ", length, " bytes, file of ", content.size());
+             ": not a safetensors file, or truncated: header of ", length, " bytes, file of ",
+             content.size());
   File file;
-  std::vector<Extent> extents = read_entries(parse_header(content.substr(8, length), path), path, file);
+  std::vector<Extent> extents =
+      read_entries(parse_header(content.substr(8, length), path), path, file);
   check_extents(extents, content.size() - 8 - length, path);
   if (!with_data) return file;
   const auto* data = reinterpret_cast<const std::byte*>(content.data()) + 8 + length;
@@ -200,12 +220,14 @@ Tensor Entry::tensor() const {
 }
 
 std::vector<int64_t> Entry::integers() const {
-  PARE_CHECK(dtype != Dtype::f16 && dtype != Dtype::bf16 && dtype != Dtype::f32 && dtype != Dtype::f64,
-             "safetensors: integers wanted, the entry is ", dtype_name(dtype));
+  PARE_CHECK(
+      dtype != Dtype::f16 && dtype != Dtype::bf16 && dtype != Dtype::f32 && dtype != Dtype::f64,
+      "safetensors: integers wanted, the entry is ", dtype_name(dtype));
   std::vector<int64_t> values(static_cast<size_t>(numel()));
   for (size_t i = 0; i < values.size(); ++i) {
     const std::byte* p = bytes.data() + i * dtype_size(dtype);
-    values[i] = dtype == Dtype::i64 || dtype == Dtype::u64 ? load<int64_t>(p) : static_cast<int64_t>(number(dtype, p));
+    values[i] = dtype == Dtype::i64 || dtype == Dtype::u64 ? load<int64_t>(p)
+                                                           : static_cast<int64_t>(number(dtype, p));
   }
   return values;
 }
@@ -228,9 +250,12 @@ void write(const std::string& path, const File& file) {
   uint64_t at = 0;
   std::vector<std::string_view> parts(2);
   for (const auto& [name, e] : file.entries) {
-    PARE_CHECK(e.bytes.size() == static_cast<size_t>(e.numel()) * dtype_size(e.dtype), path, ": entry '", name,
-               "' has ", e.bytes.size(), " bytes, its shape and type need another number");
-    header[name] = {{"dtype", dtype_name(e.dtype)}, {"shape", e.shape}, {"data_offsets", {at, at + e.bytes.size()}}};
+    PARE_CHECK(e.bytes.size() == static_cast<size_t>(e.numel()) * dtype_size(e.dtype), path,
+               ": entry '", name, "' has ", e.bytes.size(),
+               " bytes, its shape and type need another number");
+    header[name] = {{"dtype", dtype_name(e.dtype)},
+                    {"shape", e.shape},
+                    {"data_offsets", {at, at + e.bytes.size()}}};
     at += e.bytes.size();
     parts.emplace_back(reinterpret_cast<const char*>(e.bytes.data()), e.bytes.size());
   }

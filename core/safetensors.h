@@ -1,7 +1,7 @@
 #pragma once
-// The safetensors format: u64 header length, JSON header, raw little-endian data. Strict on reading (no overlap,
-// no hole, no duplicate key, no truncated file); written to a temporary name and renamed, so a file is whole or
-// absent.
+// The safetensors format: u64 header length, JSON header, raw little-endian data. Strict on reading
+// (no overlap, no hole, no duplicate key, no truncated file); written to a temporary name and
+// renamed, so a file is whole or absent.
 
 #include <cstddef>
 #include <cstdint>

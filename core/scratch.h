@@ -15,7 +15,9 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
 
   /// `count` floats, 64-byte aligned, undefined contents.
-  float* floats(int64_t count) { return static_cast<float*>(bytes(static_cast<size_t>(count) * sizeof(float))); }
+  float* floats(int64_t count) {
+    return static_cast<float*>(bytes(static_cast<size_t>(count) * sizeof(float)));
+  }
   void* bytes(size_t count);
 
  private:

@@ -8,7 +8,8 @@
 namespace pare {
 
 Shape::Shape(std::span<const int64_t> dims) : count_(static_cast<int>(dims.size())) {
-  PARE_CHECK(count_ <= kMaxDims, "shape: ", count_, " dimensions, at most ", kMaxDims, " are supported");
+  PARE_CHECK(count_ <= kMaxDims, "shape: ", count_, " dimensions, at most ", kMaxDims,
+             " are supported");
   for (int64_t d : dims) PARE_CHECK(d >= 0, "shape: a dimension must be >= 0, got ", d);
   std::copy(dims.begin(), dims.end(), dims_.begin());
 }

@@ -36,6 +36,8 @@ class Shape {
   int count_ = 0;
 };
 
-inline std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << shape.str(); }
+inline std::ostream& operator<<(std::ostream& out, const Shape& shape) {
+  return out << shape.str();
+}
 
 }  // namespace pare

@@ -15,7 +15,8 @@ namespace pare {
 
 namespace {
 
-/// Fills in parallel from the generator's next numbers: element i is a function of its counter alone.
+/// Fills in parallel from the generator's next numbers: element i is a function of its counter
+/// alone.
 template <class F>
 void fill_from(Tensor& t, Rng& rng, int64_t numbers_each, F&& value) {
   float* p = t.data();
@@ -135,7 +136,8 @@ Tensor& Tensor::copy_(const Tensor& source) {
   PARE_CHECK(source.shape() == shape(), "tensor: copy_ from ", source.shape(), " to ", shape());
   const float* from = source.data();
   float* to = data();
-  parallel_for(numel(), kGrain, [&](Range r) { std::copy(from + r.begin, from + r.end, to + r.begin); });
+  parallel_for(numel(), kGrain,
+               [&](Range r) { std::copy(from + r.begin, from + r.end, to + r.begin); });
   return *this;
 }
 
@@ -204,12 +206,14 @@ Tensor swap_inner(const Tensor& t, int64_t n, int64_t a, int64_t b, const Shape&
 
 Tensor nchw_to_nhwc(const Tensor& t) {
   PARE_CHECK(t.dims() == 4, "nchw_to_nhwc: needs 4 dimensions, got ", t.shape());
-  return swap_inner(t, t.dim(0), t.dim(1), t.dim(2) * t.dim(3), {t.dim(0), t.dim(2), t.dim(3), t.dim(1)});
+  return swap_inner(t, t.dim(0), t.dim(1), t.dim(2) * t.dim(3),
+                    {t.dim(0), t.dim(2), t.dim(3), t.dim(1)});
 }
 
 Tensor nhwc_to_nchw(const Tensor& t) {
   PARE_CHECK(t.dims() == 4, "nhwc_to_nchw: needs 4 dimensions, got ", t.shape());
-  return swap_inner(t, t.dim(0), t.dim(1) * t.dim(2), t.dim(3), {t.dim(0), t.dim(3), t.dim(1), t.dim(2)});
+  return swap_inner(t, t.dim(0), t.dim(1) * t.dim(2), t.dim(3),
+                    {t.dim(0), t.dim(3), t.dim(1), t.dim(2)});
 }
 
 }  // namespace pare

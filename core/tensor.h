@@ -46,7 +46,7 @@ class Tensor {
   float* data();
   std::span<const float> span() const { return {data(), static_cast<size_t>(numel())}; }
   std::span<float> span() { return {data(), static_cast<size_t>(numel())}; }
-  float item() const;                       // the only element
+  float item() const;                                    // the only element
   float at(std::initializer_list<int64_t> index) const;  // bounds-checked, for tests and printing
 
   /// Work not done yet, or null.
@@ -61,21 +61,21 @@ class Tensor {
   Tensor& normal_(Rng& rng, float mean, float stddev);
 
   // --- Same values, other handle.
-  Tensor clone() const;                     // a copy of the values, no history
-  Tensor detach() const;                    // shared values, no history
-  Tensor view(const Shape& shape) const;    // shared values, no history, same number of elements
-  Tensor reshape(const Shape& shape) const; // the op of ops.h: shared values, with history
+  Tensor clone() const;                      // a copy of the values, no history
+  Tensor detach() const;                     // shared values, no history
+  Tensor view(const Shape& shape) const;     // shared values, no history, same number of elements
+  Tensor reshape(const Shape& shape) const;  // the op of ops.h: shared values, with history
 
   // --- Autograd.
-  bool requires_grad() const;               // a leaf that wants a gradient, or the result of an op on one
+  bool requires_grad() const;  // a leaf that wants a gradient, or the result of an op on one
   Tensor& requires_grad_(bool wanted = true);  // leaves only
   bool is_leaf() const;
   /// Accumulated d(loss)/d(this), empty before the first backward().
   const Tensor& grad() const;
   void set_grad(Tensor grad);
-  void zero_grad();                         // drops the gradient
+  void zero_grad();  // drops the gradient
   /// Fills grad() of every leaf this was computed from. Frees the history on the way.
-  void backward() const;                    // of a single-element tensor, seed 1
+  void backward() const;  // of a single-element tensor, seed 1
   void backward(const Tensor& seed) const;
 
   const std::shared_ptr<Node>& node() const;
@@ -92,7 +92,8 @@ class Tensor {
 bool operator==(const Tensor& a, const Tensor& b);
 std::ostream& operator<<(std::ostream& out, const Tensor& t);
 
-/// Layout changes at the border to files: [N, C, H, W] <-> [N, H, W, C], and OIHW <-> OHWI likewise.
+/// Layout changes at the border to files: [N, C, H, W] <-> [N, H, W, C], and OIHW <-> OHWI
+/// likewise.
 Tensor nchw_to_nhwc(const Tensor& t);
 Tensor nhwc_to_nchw(const Tensor& t);
 

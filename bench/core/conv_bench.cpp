@@ -1,5 +1,6 @@
-// Convolution passes over the layers of real networks, batch 32: FLOP/s, and the measured FMA peak to hold them
-// against. `pare_bench --benchmark_filter=conv` prints all; OMP_NUM_THREADS and PARE_ISA choose threads and ISA.
+// Convolution passes over the layers of real networks, batch 32: FLOP/s, and the measured FMA peak
+// to hold them against. `pare_bench --benchmark_filter=conv` prints all; OMP_NUM_THREADS and
+// PARE_ISA choose threads and ISA.
 
 #include <benchmark/benchmark.h>
 
@@ -20,8 +21,10 @@ struct Layer {
   ConvShape s;
 };
 
-ConvShape square(int64_t size, int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t groups = 1) {
-  return {32, size, size, in, out, kernel, kernel, stride, stride, kernel / 2, kernel / 2, 1, 1, groups};
+ConvShape square(int64_t size, int64_t in, int64_t out, int64_t kernel, int64_t stride = 1,
+                 int64_t groups = 1) {
+  return {32,     size,   size,       in,         out, kernel, kernel,
+          stride, stride, kernel / 2, kernel / 2, 1,   1,      groups};
 }
 
 const Layer kLayers[] = {
@@ -71,18 +74,22 @@ void conv(benchmark::State& state, const ConvShape& s, Pass pass) {
     }
     benchmark::DoNotOptimize(result.data());
   }
-  const double flops = 2.0 * static_cast<double>(s.macs()) * static_cast<double>(state.iterations());
+  const double flops =
+      2.0 * static_cast<double>(s.macs()) * static_cast<double>(state.iterations());
   state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsRate);
-  state.counters["%peak"] = benchmark::Counter(100 * flops / kernels::peak_flops(), benchmark::Counter::kIsRate);
+  state.counters["%peak"] =
+      benchmark::Counter(100 * flops / kernels::peak_flops(), benchmark::Counter::kIsRate);
 }
 
 const int registered = [] {
-  const std::pair<const char*, Pass> passes[] = {
-      {"forward", Pass::forward}, {"data_gradient", Pass::data_gradient}, {"weight_gradient", Pass::weight_gradient}};
+  const std::pair<const char*, Pass> passes[] = {{"forward", Pass::forward},
+                                                 {"data_gradient", Pass::data_gradient},
+                                                 {"weight_gradient", Pass::weight_gradient}};
   for (const auto& [pass_name, pass] : passes) {
     for (const Layer& layer : kLayers) {
-      benchmark::RegisterBenchmark(("conv/" + std::string(pass_name) + "/" + layer.name).c_str(),
-                                   [&layer, p = pass](benchmark::State& st) { conv(st, layer.s, p); })
+      benchmark::RegisterBenchmark(
+          ("conv/" + std::string(pass_name) + "/" + layer.name).c_str(),
+          [&layer, p = pass](benchmark::State& st) { conv(st, layer.s, p); })
           ->UseRealTime()
           ->Unit(benchmark::kMillisecond);
     }

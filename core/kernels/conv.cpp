@@ -11,22 +11,6 @@ namespace {
 
 /// Input floats of one band: fits a core's L2 beside a weight panel.
 constexpr int64_t kBandFloats = 32 * 1024;
-/// Pixels of one wgrad block: its x columns and dy rows stay in L1 while the tiles pass over them.
-constexpr int64_t kBlockPixels = 128;
-constexpr int kMaxVectorsLanes = 48;
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-/// Cuts n into tiles of nearly equal height: 49 pixels are seven tiles of 7, not six of 8 and a
-/// lonely one.
-template <class F>
-void for_each_tile(int64_t n, int64_t max_height, F&& f) {
-  const int64_t tiles = ceil_div(n, max_height);
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t begin = n * t / tiles;
-    f(begin, static_cast<int>(n * (t + 1) / tiles - begin));
-  }
-}
 
 }  // namespace
 
@@ -150,7 +134,7 @@ void gather_band(const GatherPlan& plan, int64_t band, const float* x, const flo
   y += row * p.y_row + col * p.y_pixel;
 
   const TileKernels& kernels = *plan.kernels;
-  alignas(64) float panel_bias[kMaxVectorsLanes] = {};
+  alignas(64) float panel_bias[kMaxPanel] = {};
   for (int64_t g = 0; g < groups; ++g) {
     for (const Panel& panel : plan.panels) {
       const int64_t first = g * outputs_per_group + panel.begin;
@@ -172,120 +156,6 @@ void gather_band(const GatherPlan& plan, int64_t band, const float* x, const flo
         kernels.gather(height, panel.vectors, tile);
       });
       w += panel.vectors * kernels.lanes * p.reduction();
-    }
-  }
-}
-
-namespace {
-
-/// All tiles of one block of pixels: `base` is the block's window origin, `dy` its first output.
-struct OuterBlock {
-  const float* x;
-  int64_t x_pixel, x_line, dy_pixel, dy_line, lines, pixels;
-};
-
-struct RunOfTaps {
-  int64_t offset;  // in the band
-  int64_t column;  // in a row of dw
-};
-
-void outer_block(const TileKernels& kernels, const OuterBlock& b, const float* dy,
-                 const std::vector<RunOfTaps>& taps, const std::vector<Panel>& panels,
-                 int64_t out_count, int64_t dw_row, float* dw) noexcept {
-  for (const RunOfTaps& tap : taps) {
-    for (const Panel& panel : panels) {
-      OuterTile tile{b.x + tap.offset + panel.begin,
-                     b.x_pixel,
-                     b.x_line,
-                     nullptr,
-                     b.dy_pixel,
-                     b.dy_line,
-                     b.lines,
-                     b.pixels,
-                     nullptr,
-                     dw_row,
-                     panel.cols};
-      for_each_tile(out_count, kernels.max_rows, [&](int64_t m, int height) {
-        tile.dy = dy + m;
-        tile.dw = dw + m * dw_row + tap.column + panel.begin;
-        kernels.outer(height, panel.vectors, tile);
-      });
-    }
-  }
-}
-
-void add_columns(const OuterBlock& b, const float* dy, int64_t count, float* db) noexcept {
-  for (int64_t line = 0; line < b.lines; ++line) {
-    for (int64_t p = 0; p < b.pixels; ++p) {
-      const float* row = dy + line * b.dy_line + p * b.dy_pixel;
-      for (int64_t n = 0; n < count; ++n) db[n] += row[n];
-    }
-  }
-}
-
-}  // namespace
-
-void weight_gradient(const ConvShape& s, const float* x, const float* dy, int64_t first,
-                     int64_t last, int64_t out_begin, int64_t out_end, float* dw,
-                     float* db) noexcept {
-  const TileKernels& kernels = tile_kernels();
-  const int64_t oh = s.out_h(), ow = s.out_w(), in = s.in / s.groups, out = s.out / s.groups;
-  const bool copy = s.pad_h > 0 || s.pad_w > 0;
-  // A plain matrix product has no rows: let one line run over all pixels of the images.
-  const bool flat =
-      !copy && s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1;
-  const int64_t image_rows = flat ? 1 : oh, row_pixels = flat ? oh * ow * (last - first) : ow;
-  const int64_t block_pixels = std::min(row_pixels, flat ? kBlockPixels : row_pixels);
-  const int64_t block_rows = std::clamp<int64_t>(kBlockPixels / row_pixels, 1, image_rows);
-  const int64_t in_cols =
-      copy ? (ow - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1 : s.width;
-  const int64_t line = in_cols * s.in;
-
-  const bool joined = s.dilation_w == 1 && s.groups == 1;
-  const int64_t run = joined ? s.kernel_w * s.in : in;
-  const std::vector<Panel> panels = make_panels(run, kernels);
-  std::vector<RunOfTaps> taps;
-  for (int64_t r = 0; r < s.kernel_h; ++r) {
-    for (int64_t c = 0; c < (joined ? 1 : s.kernel_w); ++c) {
-      taps.push_back(
-          {r * s.dilation_h * line + c * s.dilation_w * s.in, (r * s.kernel_w + c) * in});
-    }
-  }
-  const int64_t dw_row = s.kernel_h * s.kernel_w * in;
-
-  Scratch scratch;
-  const int64_t in_rows = (block_rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
-  // A vector load may run past the last column: one vector of slack.
-  float* halo = copy ? scratch.floats(in_rows * line + kMaxVectorsLanes) : nullptr;
-  for (int64_t image = first; image < (flat ? first + 1 : last); ++image) {
-    for (int64_t row = 0; row < image_rows; row += block_rows) {
-      for (int64_t col = 0; col < row_pixels; col += block_pixels) {
-        OuterBlock b{nullptr,
-                     s.stride_w * s.in,
-                     s.stride_h * line,
-                     s.out,
-                     ow * s.out,
-                     std::min(block_rows, image_rows - row),
-                     std::min(block_pixels, row_pixels - col)};
-        const float* image_x = x + image * s.height * s.width * s.in;
-        if (copy) {
-          const int64_t used = (b.lines - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
-          copy_halo(image_x, s.height, s.width, s.in, row * s.stride_h - s.pad_h, -s.pad_w, used,
-                    in_cols, halo);
-          b.x = halo;
-        } else {
-          b.x = image_x + (row * s.stride_h * s.width + col * s.stride_w) * s.in;
-        }
-        const float* block_dy = dy + ((image * oh + row) * ow + col) * s.out;
-        for (int64_t g = 0; g < s.groups; ++g) {
-          const int64_t n = g * out + out_begin;
-          OuterBlock group = b;
-          group.x += g * in;
-          outer_block(kernels, group, block_dy + n, taps, panels, out_end - out_begin, dw_row,
-                      dw + n * dw_row);
-          if (db) add_columns(b, block_dy + n, out_end - out_begin, db + n);
-        }
-      }
     }
   }
 }

@@ -105,10 +105,43 @@ void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t 
 void copy_halo(const float* image, int64_t height, int64_t width, int64_t channels, int64_t row,
                int64_t col, int64_t rows, int64_t cols, float* to) noexcept;
 
+/// How the weight gradient walks an image: block by block of output pixels, each with its window
+/// rows in scratch (or in place), tile by tile of output channels x window columns.
+struct OuterPlan {
+  explicit OuterPlan(const ConvShape& shape);
+
+  ConvShape s;
+  const TileKernels* kernels;
+  bool copy;                       // blocks are copied with a halo
+  bool flat;                       // 1x1: the pixels of all images are one line
+  int64_t block_rows, block_cols;  // output pixels of one block
+  int64_t input_cols, line;        // pixels and floats of one input row of a block
+  struct Run {                     // contiguous window columns
+    int64_t offset, column;        // in the block's input; in a row of dw
+  };
+  std::vector<Run> runs;
+  std::vector<Panel> panels;  // of one run
+};
+
 /// dw [out, kernel_h, kernel_w, in/groups] += the gradient of images [first, last), restricted to
 /// the output channels [out_begin, out_end) of each group; db [out] likewise unless null.
-void weight_gradient(const ConvShape& s, const float* x, const float* dy, int64_t first,
+void weight_gradient(const OuterPlan& plan, const float* x, const float* dy, int64_t first,
                      int64_t last, int64_t out_begin, int64_t out_end, float* dw,
                      float* db) noexcept;
+
+inline constexpr int kMaxPanel = 48;  // floats of the widest panel of any ISA
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// Cuts n into tiles of nearly equal height: 49 pixels are seven tiles of 7, not six of 8 and a
+/// lonely one.
+template <class F>
+void for_each_tile(int64_t n, int64_t max_height, F&& f) {
+  const int64_t tiles = ceil_div(n, max_height);
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t begin = n * t / tiles;
+    f(begin, static_cast<int>(n * (t + 1) / tiles - begin));
+  }
+}
 
 }  // namespace pare::kernels

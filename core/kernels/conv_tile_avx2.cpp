@@ -28,8 +28,8 @@ constexpr int kRows = 6, kVectors = 2;
 }  // namespace
 }  // namespace avx2
 
-const TileKernels kTileAvx2{avx2::V::kLanes, avx2::kRows, avx2::kVectors, avx2::gather,
-                            avx2::outer, avx2::spin};
+const TileKernels kTileAvx2{avx2::V::kLanes, avx2::kRows, avx2::kVectors,
+                            avx2::gather,    avx2::outer, avx2::spin};
 
 }  // namespace pare::kernels
 #endif

@@ -26,8 +26,8 @@ constexpr int kRows = 8, kVectors = 3;
 }  // namespace
 }  // namespace avx512
 
-const TileKernels kTileAvx512{avx512::V::kLanes, avx512::kRows, avx512::kVectors, avx512::gather,
-                              avx512::outer, avx512::spin};
+const TileKernels kTileAvx512{avx512::V::kLanes, avx512::kRows, avx512::kVectors,
+                              avx512::gather,    avx512::outer, avx512::spin};
 
 }  // namespace pare::kernels
 #endif

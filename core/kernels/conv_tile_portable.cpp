@@ -35,6 +35,6 @@ constexpr int kRows = 4, kVectors = 2;
 }  // namespace portable
 
 const TileKernels kTilePortable{portable::V::kLanes, portable::kRows, portable::kVectors,
-                                portable::gather, portable::outer, portable::spin};
+                                portable::gather,    portable::outer, portable::spin};
 
 }  // namespace pare::kernels

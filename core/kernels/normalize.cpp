@@ -5,10 +5,10 @@
 #include "core/kernels/highway.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/normalize.cpp"
-#include "hwy/foreach_target.h"
-#include "hwy/highway.h"
 #include "core/kernels/map-inl.h"
 #include "core/kernels/pointwise-inl.h"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pare::kernels::HWY_NAMESPACE {
@@ -35,8 +35,8 @@ struct Lane {
   }
 };
 
-/// f(lane, c, first row, last row) for vectors of channels over blocks of rows: the block's lines stay in L1 and the
-/// per-channel values in registers.
+/// f(lane, c, first row, last row) for vectors of channels over blocks of rows: the block's lines
+/// stay in L1 and the per-channel values in registers.
 template <class F>
 HWY_INLINE void ForEachTile(int64_t rows, int64_t channels, F f) {
   constexpr int64_t kBlock = 32;
@@ -50,7 +50,8 @@ HWY_INLINE void ForEachTile(int64_t rows, int64_t channels, F f) {
   }
 }
 
-void ChannelMoments(const float* x, const float* origin, int64_t rows, int64_t channels, float* sum, float* squares) {
+void ChannelMoments(const float* x, const float* origin, int64_t rows, int64_t channels, float* sum,
+                    float* squares) {
   std::fill(sum, sum + channels, 0.0f);
   std::fill(squares, squares + channels, 0.0f);
   ForEachTile(rows, channels, [&](Lane lane, int64_t c, int64_t row, int64_t end) HWY_ATTR {
@@ -95,10 +96,11 @@ HWY_INLINE void NormalizeWith(const Affine& u, F f, int64_t rows, int64_t channe
 }
 
 template <bool kResidual, class F>
-HWY_INLINE void GradSumsWith(const Affine& u, F f, const float* dy, const float* mean, int64_t rows, int64_t channels,
-                             float* g, float* sum, float* product) {
+HWY_INLINE void GradSumsWith(const Affine& u, F f, const float* dy, const float* mean, int64_t rows,
+                             int64_t channels, float* g, float* sum, float* product) {
   ForEachTile(rows, channels, [&](Lane lane, int64_t c, int64_t row, int64_t end) HWY_ATTR {
-    const Vf scale = lane.load(u.scale + c), shift = lane.load(u.shift + c), center = lane.load(mean + c);
+    const Vf scale = lane.load(u.scale + c), shift = lane.load(u.shift + c),
+             center = lane.load(mean + c);
     Vf s = lane.load(sum + c), p = lane.load(product + c);
     for (int64_t i = row * channels + c; i < end * channels; i += channels) {
       const Vf x = lane.load(u.x + i);
@@ -114,10 +116,11 @@ HWY_INLINE void GradSumsWith(const Affine& u, F f, const float* dy, const float*
 }
 
 template <bool kResidual, class F>
-HWY_INLINE void GradInputWith(const Affine& u, F f, const float* dy, const InputGrad& grad, int64_t rows,
-                              int64_t channels, float* dx) {
+HWY_INLINE void GradInputWith(const Affine& u, F f, const float* dy, const InputGrad& grad,
+                              int64_t rows, int64_t channels, float* dx) {
   ForEachTile(rows, channels, [&](Lane lane, int64_t c, int64_t row, int64_t end) HWY_ATTR {
-    const Vf scale = lane.load(u.scale + c), shift = lane.load(u.shift + c), mean = lane.load(grad.mean + c);
+    const Vf scale = lane.load(u.scale + c), shift = lane.load(u.shift + c),
+             mean = lane.load(grad.mean + c);
     const Vf a = lane.load(grad.a + c), b = lane.load(grad.b + c), k = lane.load(grad.k + c);
     for (int64_t i = row * channels + c; i < end * channels; i += channels) {
       const Vf x = lane.load(u.x + i);
@@ -135,8 +138,8 @@ void Normalize(const Affine& u, const Pointwise& p, int64_t rows, int64_t channe
   });
 }
 
-void NormalizeGradSums(const Affine& u, const Pointwise& p, const float* dy, const float* mean, int64_t rows,
-                       int64_t channels, float* g, float* sum, float* product) {
+void NormalizeGradSums(const Affine& u, const Pointwise& p, const float* dy, const float* mean,
+                       int64_t rows, int64_t channels, float* g, float* sum, float* product) {
   std::fill(sum, sum + channels, 0.0f);
   std::fill(product, product + channels, 0.0f);
   WithFusable(p, [&](auto f) HWY_ATTR {
@@ -145,8 +148,8 @@ void NormalizeGradSums(const Affine& u, const Pointwise& p, const float* dy, con
   });
 }
 
-void NormalizeGradInput(const Affine& u, const Pointwise& p, const float* dy, const InputGrad& grad, int64_t rows,
-                        int64_t channels, float* dx) {
+void NormalizeGradInput(const Affine& u, const Pointwise& p, const float* dy, const InputGrad& grad,
+                        int64_t rows, int64_t channels, float* dx) {
   WithFusable(p, [&](auto f) HWY_ATTR {
     if (u.residual) return GradInputWith<true>(u, f, dy, grad, rows, channels, dx);
     GradInputWith<false>(u, f, dy, grad, rows, channels, dx);
@@ -164,22 +167,25 @@ HWY_EXPORT(Normalize);
 HWY_EXPORT(NormalizeGradSums);
 HWY_EXPORT(NormalizeGradInput);
 
-void channel_moments(const float* x, const float* origin, int64_t rows, int64_t channels, float* sum,
-                     float* squares) noexcept {
+void channel_moments(const float* x, const float* origin, int64_t rows, int64_t channels,
+                     float* sum, float* squares) noexcept {
   HWY_DYNAMIC_DISPATCH(ChannelMoments)(x, origin, rows, channels, sum, squares);
 }
 
-void normalize(const Affine& u, const Pointwise& f, int64_t rows, int64_t channels, float* y) noexcept {
+void normalize(const Affine& u, const Pointwise& f, int64_t rows, int64_t channels,
+               float* y) noexcept {
   HWY_DYNAMIC_DISPATCH(Normalize)(u, f, rows, channels, y);
 }
 
-void normalize_grad_sums(const Affine& u, const Pointwise& f, const float* dy, const float* mean, int64_t rows,
-                         int64_t channels, float* g, float* sum, float* product) noexcept {
+void normalize_grad_sums(const Affine& u, const Pointwise& f, const float* dy, const float* mean,
+                         int64_t rows, int64_t channels, float* g, float* sum,
+                         float* product) noexcept {
   HWY_DYNAMIC_DISPATCH(NormalizeGradSums)(u, f, dy, mean, rows, channels, g, sum, product);
 }
 
-void normalize_grad_input(const Affine& u, const Pointwise& f, const float* dy, const InputGrad& grad, int64_t rows,
-                          int64_t channels, float* dx) noexcept {
+void normalize_grad_input(const Affine& u, const Pointwise& f, const float* dy,
+                          const InputGrad& grad, int64_t rows, int64_t channels,
+                          float* dx) noexcept {
   HWY_DYNAMIC_DISPATCH(NormalizeGradInput)(u, f, dy, grad, rows, channels, dx);
 }
 

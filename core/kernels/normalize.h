@@ -8,10 +8,10 @@
 
 namespace pare::kernels {
 
-/// sum[c] = sum over rows of (x - origin[c]), squares[c] = that of (x - origin[c])^2. An origin near the mean
-/// keeps the squares from cancelling.
-void channel_moments(const float* x, const float* origin, int64_t rows, int64_t channels, float* sum,
-                     float* squares) noexcept;
+/// sum[c] = sum over rows of (x - origin[c]), squares[c] = that of (x - origin[c])^2. An origin
+/// near the mean keeps the squares from cancelling.
+void channel_moments(const float* x, const float* origin, int64_t rows, int64_t channels,
+                     float* sum, float* squares) noexcept;
 
 /// u = scale[c] x + shift[c] (+ residual). `residual` may be null.
 struct Affine {
@@ -22,19 +22,22 @@ struct Affine {
 };
 
 /// y = f(u)
-void normalize(const Affine& u, const Pointwise& f, int64_t rows, int64_t channels, float* y) noexcept;
+void normalize(const Affine& u, const Pointwise& f, int64_t rows, int64_t channels,
+               float* y) noexcept;
 
 /// g = dy f'(u), written unless g is null (g = dy allowed);
 /// sum[c] = sum g, product[c] = sum g (x - mean[c])
-void normalize_grad_sums(const Affine& u, const Pointwise& f, const float* dy, const float* mean, int64_t rows,
-                         int64_t channels, float* g, float* sum, float* product) noexcept;
+void normalize_grad_sums(const Affine& u, const Pointwise& f, const float* dy, const float* mean,
+                         int64_t rows, int64_t channels, float* g, float* sum,
+                         float* product) noexcept;
 
 /// dx = a[c] g + b[c] (x - mean[c]) + k[c],  g = dy f'(u).  dx = dy allowed.
 struct InputGrad {
   const float* mean;
   const float *a, *b, *k;
 };
-void normalize_grad_input(const Affine& u, const Pointwise& f, const float* dy, const InputGrad& grad, int64_t rows,
-                          int64_t channels, float* dx) noexcept;
+void normalize_grad_input(const Affine& u, const Pointwise& f, const float* dy,
+                          const InputGrad& grad, int64_t rows, int64_t channels,
+                          float* dx) noexcept;
 
 }  // namespace pare::kernels

@@ -23,7 +23,8 @@ double measure() {
     std::vector<double> flops(static_cast<size_t>(num_threads()));
     const auto start = Clock::now();
     parallel_for(num_threads(), 1, [&](Range r) {
-      for (int64_t i = r.begin; i < r.end; ++i) flops[static_cast<size_t>(i)] = kernels.spin(kSteps);
+      for (int64_t i = r.begin; i < r.end; ++i)
+        flops[static_cast<size_t>(i)] = kernels.spin(kSteps);
     });
     double sum = 0;
     for (double f : flops) sum += f;

@@ -1,5 +1,6 @@
 #pragma once
-// The definition of convolution, in plain loops over double: what the tiled kernels are tested against.
+// The definition of convolution, in plain loops over double: what the tiled kernels are tested
+// against.
 
 #include <vector>
 
@@ -28,22 +29,31 @@ void for_each_product(const kernels::ConvShape& s, F&& f) {
             }
 }
 
-inline std::vector<double> conv_forward(const kernels::ConvShape& s, const float* x, const float* w, const float* b) {
+inline std::vector<double> conv_forward(const kernels::ConvShape& s, const float* x, const float* w,
+                                        const float* b) {
   std::vector<double> y(static_cast<size_t>(s.images * s.out_h() * s.out_w() * s.out));
   for (size_t i = 0; b && i < y.size(); ++i) y[i] = b[i % static_cast<size_t>(s.out)];
-  for_each_product(s, [&](int64_t iy, int64_t ix, int64_t iw) { y[static_cast<size_t>(iy)] += double{x[ix]} * w[iw]; });
+  for_each_product(s, [&](int64_t iy, int64_t ix, int64_t iw) {
+    y[static_cast<size_t>(iy)] += double{x[ix]} * w[iw];
+  });
   return y;
 }
 
-inline std::vector<double> conv_data_gradient(const kernels::ConvShape& s, const float* dy, const float* w) {
+inline std::vector<double> conv_data_gradient(const kernels::ConvShape& s, const float* dy,
+                                              const float* w) {
   std::vector<double> dx(static_cast<size_t>(s.images * s.height * s.width * s.in));
-  for_each_product(s, [&](int64_t iy, int64_t ix, int64_t iw) { dx[static_cast<size_t>(ix)] += double{dy[iy]} * w[iw]; });
+  for_each_product(s, [&](int64_t iy, int64_t ix, int64_t iw) {
+    dx[static_cast<size_t>(ix)] += double{dy[iy]} * w[iw];
+  });
   return dx;
 }
 
-inline std::vector<double> conv_weight_gradient(const kernels::ConvShape& s, const float* x, const float* dy) {
+inline std::vector<double> conv_weight_gradient(const kernels::ConvShape& s, const float* x,
+                                                const float* dy) {
   std::vector<double> dw(static_cast<size_t>(s.out * s.kernel_h * s.kernel_w * (s.in / s.groups)));
-  for_each_product(s, [&](int64_t iy, int64_t ix, int64_t iw) { dw[static_cast<size_t>(iw)] += double{dy[iy]} * x[ix]; });
+  for_each_product(s, [&](int64_t iy, int64_t ix, int64_t iw) {
+    dw[static_cast<size_t>(iw)] += double{dy[iy]} * x[ix];
+  });
   return dw;
 }
 

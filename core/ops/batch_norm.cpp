@@ -1,11 +1,12 @@
-// Batch normalization, Ioffe & Szegedy 2015, arXiv:1502.03167, over the last axis of x [..., C], M rows:
+// Batch normalization, Ioffe & Szegedy 2015, arXiv:1502.03167, over the last axis of x [..., C], M
+// rows:
 //
 //   xhat = (x - mean) inv_std,   y = gamma xhat + beta
 //   dbeta = sum dy,   dgamma = sum dy xhat
 //   train: dx = gamma inv_std (dy - dbeta / M - xhat dgamma / M)        eval: dx = gamma inv_std dy
 //
-// The result is deferred: relu, a residual sum or an activation quantizer that follows joins the same pass,
-// y = f(scale x + shift + residual), and its derivative joins the backward's two passes.
+// The result is deferred: relu, a residual sum or an activation quantizer that follows joins the
+// same pass, y = f(scale x + shift + residual), and its derivative joins the backward's two passes.
 
 #include <algorithm>
 #include <cmath>
@@ -21,13 +22,14 @@ namespace pare {
 
 namespace {
 
-/// Rows are cut into shards by shape alone and their sums merged in order: the same bits for any thread count, and
-/// float32 sums that stay short.
+/// Rows are cut into shards by shape alone and their sums merged in order: the same bits for any
+/// thread count, and float32 sums that stay short.
 constexpr int64_t kShardRows = 512;
 
 struct Rows {
   int64_t rows, channels;
-  explicit Rows(const Tensor& x) : rows(x.numel() / std::max<int64_t>(x.dim(-1), 1)), channels(x.dim(-1)) {}
+  explicit Rows(const Tensor& x)
+      : rows(x.numel() / std::max<int64_t>(x.dim(-1), 1)), channels(x.dim(-1)) {}
   int64_t shards() const { return (rows + kShardRows - 1) / kShardRows; }
 
   /// f(shard, first row, number of rows)
@@ -78,8 +80,8 @@ Moments batch_moments(const Tensor& x) {
 
 /// What forward and backward share. All values are without history.
 struct Statistics {
-  Tensor x, mean, inv_std;   // mean, inv_std [C]
-  Tensor scale, shift;       // y = scale x + shift
+  Tensor x, mean, inv_std;  // mean, inv_std [C]
+  Tensor scale, shift;      // y = scale x + shift
   bool train;
 };
 
@@ -90,23 +92,25 @@ struct Gradients {
 /// dy is overwritten where nobody else can see it.
 Tensor reuse(const Tensor& dy) { return dy.unique() ? dy.detach() : Tensor::uninit(dy.shape()); }
 
-Gradients normalize_backward(const Statistics& s, const Tensor& residual, Pointwise f, const Tensor& dy, bool need_dx,
-                             bool need_residual) {
+Gradients normalize_backward(const Statistics& s, const Tensor& residual, Pointwise f,
+                             const Tensor& dy, bool need_dx, bool need_residual) {
   const Rows r(s.x);
   const int64_t C = r.channels;
   Gradients grads;
   if (need_residual) grads.dresidual = reuse(dy);
   Tensor sums = Tensor::uninit({r.shards(), 2, C});
-  kernels::Affine u{s.x.data(), residual ? residual.data() : nullptr, s.scale.data(), s.shift.data()};
+  kernels::Affine u{s.x.data(), residual ? residual.data() : nullptr, s.scale.data(),
+                    s.shift.data()};
   const float *pdy = dy.data(), *mean = s.mean.data();
   float *partial = sums.data(), *g = need_residual ? grads.dresidual.data() : nullptr;
   const auto at = [&](int64_t offset) {
-    return kernels::Affine{u.x + offset, u.residual ? u.residual + offset : nullptr, u.scale, u.shift};
+    return kernels::Affine{u.x + offset, u.residual ? u.residual + offset : nullptr, u.scale,
+                           u.shift};
   };
   r.for_each_shard([&](int64_t shard, int64_t first, int64_t count) {
     float* to = partial + shard * 2 * C;
-    kernels::normalize_grad_sums(at(first * C), f, pdy + first * C, mean, count, C, g ? g + first * C : nullptr, to,
-                                 to + C);
+    kernels::normalize_grad_sums(at(first * C), f, pdy + first * C, mean, count, C,
+                                 g ? g + first * C : nullptr, to, to + C);
   });
   grads.dbeta = Tensor::uninit({C});
   grads.dgamma = Tensor::uninit({C});
@@ -134,13 +138,14 @@ Gradients normalize_backward(const Statistics& s, const Tensor& residual, Pointw
   const float* from = source.data();
   float* dx = grads.dx.data();
   r.for_each_shard([&](int64_t, int64_t first, int64_t count) {
-    kernels::normalize_grad_input(at(first * C), f, from + first * C, {mean, a, b, k}, count, C, dx + first * C);
+    kernels::normalize_grad_input(at(first * C), f, from + first * C, {mean, a, b, k}, count, C,
+                                  dx + first * C);
   });
   return grads;
 }
 
-Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Statistics& s, const Pointwise& f,
-                  const Tensor& residual);
+Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Statistics& s,
+                  const Pointwise& f, const Tensor& residual);
 
 /// f(scale x + shift + residual), not computed yet.
 struct Normalized final : Deferred {
@@ -150,24 +155,27 @@ struct Normalized final : Deferred {
 
   void run(float* y) const override {
     const Rows r(s.x);
-    const kernels::Affine u{s.x.data(), residual ? residual.data() : nullptr, s.scale.data(), s.shift.data()};
+    const kernels::Affine u{s.x.data(), residual ? residual.data() : nullptr, s.scale.data(),
+                            s.shift.data()};
     r.for_each_shard([&](int64_t, int64_t first, int64_t count) {
       const int64_t o = first * r.channels;
-      kernels::normalize({u.x + o, u.residual ? u.residual + o : nullptr, u.scale, u.shift}, f, count, r.channels,
-                         y + o);
+      kernels::normalize({u.x + o, u.residual ? u.residual + o : nullptr, u.scale, u.shift}, f,
+                         count, r.channels, y + o);
     });
   }
   Tensor then(const Pointwise& next) const override {
-    return f.kind == Pointwise::Kind::identity ? normalized(x, gamma, beta, s, next, residual) : Tensor{};
+    return f.kind == Pointwise::Kind::identity ? normalized(x, gamma, beta, s, next, residual)
+                                               : Tensor{};
   }
   Tensor plus(const Tensor& other) const override {
-    const bool free = f.kind == Pointwise::Kind::identity && !residual && other.shape() == x.shape();
+    const bool free =
+        f.kind == Pointwise::Kind::identity && !residual && other.shape() == x.shape();
     return free ? normalized(x, gamma, beta, s, f, other) : Tensor{};
   }
 };
 
-Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Statistics& s, const Pointwise& f,
-                  const Tensor& residual) {
+Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Statistics& s,
+                  const Pointwise& f, const Tensor& residual) {
   auto work = std::make_shared<Normalized>();
   work->x = x, work->gamma = gamma, work->beta = beta, work->residual = residual;
   work->s = s, work->f = f;
@@ -180,7 +188,8 @@ Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
                 });
 }
 
-void update_running(Tensor& running_mean, Tensor& running_var, const Moments& m, int64_t rows, float momentum) {
+void update_running(Tensor& running_mean, Tensor& running_var, const Moments& m, int64_t rows,
+                    float momentum) {
   float *mean = running_mean.data(), *var = running_var.data();
   const float *batch_mean = m.mean.data(), *batch_var = m.var.data();
   const double unbiased = static_cast<double>(rows) / static_cast<double>(rows - 1);
@@ -192,18 +201,21 @@ void update_running(Tensor& running_mean, Tensor& running_var, const Moments& m,
 
 }  // namespace
 
-Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor& running_mean, Tensor& running_var,
-                  const BatchNormOptions& o) {
+Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor& running_mean,
+                  Tensor& running_var, const BatchNormOptions& o) {
   PARE_CHECK(x.dims() >= 2, "batch_norm: input must be [..., C]", operand("input", x));
   const int64_t C = x.dim(-1), rows = Rows(x).rows;
-  for (const Tensor* t : {&gamma, &beta, const_cast<const Tensor*>(&running_mean), const_cast<const Tensor*>(&running_var)}) {
+  for (const Tensor* t : {&gamma, &beta, const_cast<const Tensor*>(&running_mean),
+                          const_cast<const Tensor*>(&running_var)}) {
     const bool optional = t == &gamma || t == &beta;
     PARE_CHECK((optional && !*t) || (t->dims() == 1 && t->dim(0) == C), "batch_norm: input has ", C,
                " channels, a parameter has ", *t ? t->shape().str() : "none", operand("input", x));
   }
-  PARE_CHECK(!o.train || rows > 1, "batch_norm: training needs more than one value per channel", operand("input", x));
+  PARE_CHECK(!o.train || rows > 1, "batch_norm: training needs more than one value per channel",
+             operand("input", x));
 
-  Statistics s{x.detach(), {}, Tensor::uninit({C}), Tensor::uninit({C}), Tensor::uninit({C}), o.train};
+  Statistics s{x.detach(),          {},     Tensor::uninit({C}), Tensor::uninit({C}),
+               Tensor::uninit({C}), o.train};
   Moments m;
   if (o.train) {
     m = batch_moments(x);

@@ -1,0 +1,118 @@
+// The weight gradient: sums of outer products of dy and x windows, accumulated in registers over a
+// block of pixels.
+
+#include <algorithm>
+
+#include "core/kernels/conv.h"
+#include "core/scratch.h"
+
+namespace pare::kernels {
+
+namespace {
+
+/// Pixels of one block: its x columns and dy rows stay in L1 while the tiles pass over them.
+constexpr int64_t kBlockPixels = 128;
+
+/// One block: where its windows and its dy begin.
+struct Block {
+  const float* x;
+  const float* dy;
+  int64_t rows, cols;
+};
+
+void add_columns(const OuterPlan& plan, const Block& b, int64_t channel, int64_t count,
+                 float* db) noexcept {
+  for (int64_t i = 0; i < b.rows; ++i) {
+    for (int64_t j = 0; j < b.cols; ++j) {
+      const float* row = b.dy + (i * plan.s.out_w() + j) * plan.s.out + channel;
+      for (int64_t n = 0; n < count; ++n) db[n] += row[n];
+    }
+  }
+}
+
+/// All tiles of one group: `channel` is the first of `count` output channels.
+void outer_block(const OuterPlan& plan, const Block& b, int64_t group, int64_t channel,
+                 int64_t count, float* dw) noexcept {
+  const ConvShape& s = plan.s;
+  const int64_t in = s.in / s.groups, dw_row = s.kernel_h * s.kernel_w * in;
+  for (const OuterPlan::Run& run : plan.runs) {
+    for (const Panel& panel : plan.panels) {
+      OuterTile tile{b.x + group * in + run.offset + panel.begin,
+                     s.stride_w * s.in,
+                     s.stride_h * plan.line,
+                     nullptr,
+                     s.out,
+                     s.out_w() * s.out,
+                     b.rows,
+                     b.cols,
+                     nullptr,
+                     dw_row,
+                     panel.cols};
+      for_each_tile(count, plan.kernels->max_rows, [&](int64_t m, int height) {
+        tile.dy = b.dy + channel + m;
+        tile.dw = dw + (channel + m) * dw_row + run.column + panel.begin;
+        plan.kernels->outer(height, panel.vectors, tile);
+      });
+    }
+  }
+}
+
+}  // namespace
+
+OuterPlan::OuterPlan(const ConvShape& shape) : s(shape), kernels(&tile_kernels()) {
+  copy = s.pad_h > 0 || s.pad_w > 0;
+  flat = !copy && s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1;
+  block_cols = flat ? kBlockPixels : s.out_w();
+  block_rows = flat ? 1 : std::clamp<int64_t>(kBlockPixels / s.out_w(), 1, s.out_h());
+  input_cols = copy ? (s.out_w() - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1 : s.width;
+  line = input_cols * s.in;
+  // One run per kernel row where its taps are neighbours in memory, else one per tap.
+  const int64_t in = s.in / s.groups;
+  const bool joined = s.dilation_w == 1 && s.groups == 1;
+  for (int64_t r = 0; r < s.kernel_h; ++r) {
+    for (int64_t c = 0; c < (joined ? 1 : s.kernel_w); ++c) {
+      runs.push_back(
+          {r * s.dilation_h * line + c * s.dilation_w * s.in, (r * s.kernel_w + c) * in});
+    }
+  }
+  panels = make_panels(joined ? s.kernel_w * s.in : in, *kernels);
+}
+
+void weight_gradient(const OuterPlan& plan, const float* x, const float* dy, int64_t first,
+                     int64_t last, int64_t out_begin, int64_t out_end, float* dw,
+                     float* db) noexcept {
+  const ConvShape& s = plan.s;
+  const int64_t oh = s.out_h(), ow = s.out_w(), out = s.out / s.groups;
+  const int64_t rows = plan.flat ? 1 : oh, cols = plan.flat ? oh * ow * (last - first) : ow;
+  Scratch scratch;
+  const auto input_rows = [&](int64_t block_rows) {
+    return (block_rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
+  };
+  // A vector load may run past the last column: one panel of slack.
+  float* halo =
+      plan.copy ? scratch.floats(input_rows(plan.block_rows) * plan.line + kMaxPanel) : nullptr;
+  for (int64_t image = first; image < (plan.flat ? first + 1 : last); ++image) {
+    const float* image_x = x + image * s.height * s.width * s.in;
+    const float* image_dy = dy + image * oh * ow * s.out;
+    for (int64_t row = 0; row < rows; row += plan.block_rows) {
+      for (int64_t col = 0; col < cols; col += plan.block_cols) {
+        Block b{nullptr, image_dy + (row * ow + col) * s.out, std::min(plan.block_rows, rows - row),
+                std::min(plan.block_cols, cols - col)};
+        if (plan.copy) {
+          copy_halo(image_x, s.height, s.width, s.in, row * s.stride_h - s.pad_h, -s.pad_w,
+                    input_rows(b.rows), plan.input_cols, halo);
+          b.x = halo;
+        } else {
+          b.x = image_x + (row * s.stride_h * s.width + col * s.stride_w) * s.in;
+        }
+        for (int64_t g = 0; g < s.groups; ++g) {
+          const int64_t channel = g * out + out_begin;
+          outer_block(plan, b, g, channel, out_end - out_begin, dw);
+          if (db) add_columns(plan, b, channel, out_end - out_begin, db + channel);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace pare::kernels
