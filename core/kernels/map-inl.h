@@ -42,6 +42,18 @@ HWY_INLINE void StoreTail(hn::Vec<D> v, D d, float* p, size_t count) {
 #endif
 }
 
+/// The first `count` <= Lanes(d) values at p.
+template <class D>
+HWY_INLINE hn::Vec<D> LoadFirst(D d, const float* p, size_t count) {
+  return count == hn::Lanes(d) ? hn::LoadU(d, p) : LoadTail(d, p, count);
+}
+
+template <class D>
+HWY_INLINE void StoreFirst(hn::Vec<D> v, D d, float* p, size_t count) {
+  if (count == hn::Lanes(d)) return hn::StoreU(v, d, p);
+  StoreTail(v, d, p, count);
+}
+
 /// y[i] = f(in[i] ...). y may be one of the inputs.
 template <class D, class F, class... In>
 HWY_INLINE void Map(D d, float* y, int64_t n, F f, const In*... in) {
@@ -52,6 +64,21 @@ HWY_INLINE void Map(D d, float* y, int64_t n, F f, const In*... in) {
     const size_t rest = static_cast<size_t>(n - i);
     StoreTail(f(LoadTail(d, in + i, rest)...), d, y + i, rest);
   }
+}
+
+/// sum f(in[i] ...) over a row short enough for one chain per lane; reduce.h has the accurate one.
+template <class D, class F, class... In>
+HWY_INLINE float SumOver(D d, int64_t n, F f, const In*... in) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  hn::Vec<D> sum = hn::Zero(d);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) sum = hn::Add(sum, f(hn::LoadU(d, in + i)...));
+  if (i < n) {
+    const size_t rest = static_cast<size_t>(n - i);
+    const auto last = f(LoadTail(d, in + i, rest)...);
+    sum = hn::Add(sum, hn::IfThenElseZero(hn::FirstN(d, rest), last));
+  }
+  return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
 }  // namespace pare::kernels::HWY_NAMESPACE

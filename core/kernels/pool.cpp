@@ -1,0 +1,212 @@
+#include "core/kernels/highway.h"
+//
+#include "core/kernels/pool.h"
+
+#include <limits>
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/kernels/pool.cpp"
+#include "hwy/foreach_target.h"
+//
+#include "core/kernels/map-inl.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pare::kernels::HWY_NAMESPACE {
+
+using D = hn::ScalableTag<float>;
+using DI = hn::RebindToSigned<D>;
+using V = hn::Vec<D>;
+
+/// f(c, width) for every vector of channels; width is less than a vector for the last one only.
+template <class F>
+HWY_INLINE void ForChannels(D d, int64_t channels, F f) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t c = 0;
+  for (; c + lanes <= channels; c += lanes) f(c, static_cast<size_t>(lanes));
+  if (c < channels) f(c, static_cast<size_t>(channels - c));
+}
+
+template <class T>
+HWY_INLINE hn::Vec<DI> LoadTaps(DI di, const T* p, size_t count) {
+  const hn::Rebind<T, DI> dt;
+  HWY_ALIGN T lanes[HWY_LANES(float)] = {};
+  if (count < hn::Lanes(di)) {
+    std::copy(p, p + count, lanes);
+    p = lanes;
+  }
+  if constexpr (sizeof(T) == 1) {
+    return hn::PromoteTo(di, hn::LoadU(dt, p));
+  } else {
+    return hn::LoadU(dt, p);
+  }
+}
+
+template <class T>
+HWY_INLINE void StoreTaps(DI di, hn::Vec<DI> v, T* p, size_t count) {
+  const hn::Rebind<T, DI> dt;
+  HWY_ALIGN T lanes[HWY_LANES(float)];
+  const bool whole = count == hn::Lanes(di);
+  T* to = whole ? p : lanes;
+  if constexpr (sizeof(T) == 1) {
+    hn::StoreU(hn::DemoteTo(dt, v), dt, to);
+  } else {
+    hn::StoreU(v, dt, to);
+  }
+  if (!whole) std::copy(lanes, lanes + count, p);
+}
+
+template <class T>
+HWY_INLINE void MaxRow(const float* image, const PoolGeometry& g, int64_t oy, float* y, T* tap) {
+  const D d;
+  const DI di;
+  const auto rows = g.h.inputs(oy);
+  const int64_t top = oy * g.h.stride - g.h.pad;
+  for (int64_t ox = 0; ox < g.w.out; ++ox, y += g.channels) {
+    const auto columns = g.w.inputs(ox);
+    const int64_t left = ox * g.w.stride - g.w.pad;
+    const int64_t first = (rows.begin - top) * g.w.kernel + columns.begin - left;
+    ForChannels(d, g.channels, [&](int64_t c, size_t width) HWY_ATTR {
+      V best = hn::Set(d, -std::numeric_limits<float>::infinity());
+      auto at = hn::Set(di, static_cast<int32_t>(first));
+      for (int64_t iy = rows.begin; iy < rows.end; ++iy) {
+        const float* p = image + (iy * g.w.in + columns.begin) * g.channels + c;
+        int32_t k = static_cast<int32_t>((iy - top) * g.w.kernel + columns.begin - left);
+        for (int64_t ix = columns.begin; ix < columns.end; ++ix, ++k, p += g.channels) {
+          const V v = LoadFirst(d, p, width);
+          // v > best or v is NaN; but nothing follows a NaN.
+          const auto larger = hn::AndNot(hn::IsNaN(best), hn::Not(hn::Le(v, best)));
+          best = hn::IfThenElse(larger, v, best);
+          at = hn::IfThenElse(hn::RebindMask(di, larger), hn::Set(di, k), at);
+        }
+      }
+      StoreFirst(best, d, y + c, width);
+      if (tap) StoreTaps(di, at, tap + ox * g.channels + c, width);
+    });
+  }
+}
+
+template <class T>
+HWY_INLINE void MaxGradRow(const float* dy, const T* tap, const PoolGeometry& g, int64_t iy,
+                           float* dx) {
+  const D d;
+  const DI di;
+  const auto rows = g.h.windows(iy);
+  for (int64_t ix = 0; ix < g.w.in; ++ix, dx += g.channels) {
+    const auto columns = g.w.windows(ix);
+    ForChannels(d, g.channels, [&](int64_t c, size_t width) HWY_ATTR {
+      V sum = hn::Zero(d);
+      for (int64_t oy = rows.begin; oy < rows.end; ++oy) {
+        const int64_t row = (iy + g.h.pad - oy * g.h.stride) * g.w.kernel;
+        for (int64_t ox = columns.begin; ox < columns.end; ++ox) {
+          const int64_t k = row + ix + g.w.pad - ox * g.w.stride;
+          const int64_t o = (oy * g.w.out + ox) * g.channels + c;
+          const auto mine =
+              hn::Eq(LoadTaps(di, tap + o, width), hn::Set(di, static_cast<int32_t>(k)));
+          const V v = LoadFirst(d, dy + o, width);
+          sum = hn::Add(sum, hn::IfThenElseZero(hn::RebindMask(d, mine), v));
+        }
+      }
+      StoreFirst(sum, d, dx + c, width);
+    });
+  }
+}
+
+void MaxRow8(const float* image, const PoolGeometry& g, int64_t oy, float* y, TapIndex8* tap) {
+  MaxRow(image, g, oy, y, tap);
+}
+void MaxRow32(const float* image, const PoolGeometry& g, int64_t oy, float* y, TapIndex32* tap) {
+  MaxRow(image, g, oy, y, tap);
+}
+void MaxGradRow8(const float* dy, const TapIndex8* tap, const PoolGeometry& g, int64_t iy,
+                 float* dx) {
+  MaxGradRow(dy, tap, g, iy, dx);
+}
+void MaxGradRow32(const float* dy, const TapIndex32* tap, const PoolGeometry& g, int64_t iy,
+                  float* dx) {
+  MaxGradRow(dy, tap, g, iy, dx);
+}
+
+void AvgRow(const float* image, const PoolGeometry& g, bool include_pad, int64_t oy, float* y) {
+  const D d;
+  const auto rows = g.h.inputs(oy);
+  for (int64_t ox = 0; ox < g.w.out; ++ox, y += g.channels) {
+    const auto columns = g.w.inputs(ox);
+    const int64_t counted = g.h.counted(oy, include_pad) * g.w.counted(ox, include_pad);
+    const V divisor = hn::Set(d, static_cast<float>(counted));
+    ForChannels(d, g.channels, [&](int64_t c, size_t width) HWY_ATTR {
+      V sum = hn::Zero(d);
+      for (int64_t iy = rows.begin; iy < rows.end; ++iy) {
+        const float* p = image + (iy * g.w.in + columns.begin) * g.channels + c;
+        for (int64_t ix = columns.begin; ix < columns.end; ++ix, p += g.channels) {
+          sum = hn::Add(sum, LoadFirst(d, p, width));
+        }
+      }
+      StoreFirst(hn::Div(sum, divisor), d, y + c, width);
+    });
+  }
+}
+
+void AvgGradRow(const float* dy, const PoolGeometry& g, bool include_pad, int64_t iy, float* dx) {
+  const D d;
+  const auto rows = g.h.windows(iy);
+  for (int64_t ix = 0; ix < g.w.in; ++ix, dx += g.channels) {
+    const auto columns = g.w.windows(ix);
+    ForChannels(d, g.channels, [&](int64_t c, size_t width) HWY_ATTR {
+      V sum = hn::Zero(d);
+      for (int64_t oy = rows.begin; oy < rows.end; ++oy) {
+        for (int64_t ox = columns.begin; ox < columns.end; ++ox) {
+          const int64_t counted = g.h.counted(oy, include_pad) * g.w.counted(ox, include_pad);
+          const V v = LoadFirst(d, dy + (oy * g.w.out + ox) * g.channels + c, width);
+          sum = hn::Add(sum, hn::Div(v, hn::Set(d, static_cast<float>(counted))));
+        }
+      }
+      StoreFirst(sum, d, dx + c, width);
+    });
+  }
+}
+
+}  // namespace pare::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace pare::kernels {
+
+HWY_EXPORT(MaxRow8);
+HWY_EXPORT(MaxRow32);
+HWY_EXPORT(MaxGradRow8);
+HWY_EXPORT(MaxGradRow32);
+HWY_EXPORT(AvgRow);
+HWY_EXPORT(AvgGradRow);
+
+void max_pool(const float* image, const PoolGeometry& g, int64_t oy, float* y,
+              TapIndex8* tap) noexcept {
+  HWY_DYNAMIC_DISPATCH(MaxRow8)(image, g, oy, y, tap);
+}
+
+void max_pool(const float* image, const PoolGeometry& g, int64_t oy, float* y,
+              TapIndex32* tap) noexcept {
+  HWY_DYNAMIC_DISPATCH(MaxRow32)(image, g, oy, y, tap);
+}
+
+void max_pool_grad(const float* dy, const TapIndex8* tap, const PoolGeometry& g, int64_t iy,
+                   float* dx) noexcept {
+  HWY_DYNAMIC_DISPATCH(MaxGradRow8)(dy, tap, g, iy, dx);
+}
+
+void max_pool_grad(const float* dy, const TapIndex32* tap, const PoolGeometry& g, int64_t iy,
+                   float* dx) noexcept {
+  HWY_DYNAMIC_DISPATCH(MaxGradRow32)(dy, tap, g, iy, dx);
+}
+
+void avg_pool(const float* image, const PoolGeometry& g, bool include_pad, int64_t oy,
+              float* y) noexcept {
+  HWY_DYNAMIC_DISPATCH(AvgRow)(image, g, include_pad, oy, y);
+}
+
+void avg_pool_grad(const float* dy, const PoolGeometry& g, bool include_pad, int64_t iy,
+                   float* dx) noexcept {
+  HWY_DYNAMIC_DISPATCH(AvgGradRow)(dy, g, include_pad, iy, dx);
+}
+
+}  // namespace pare::kernels
+#endif
