@@ -1,0 +1,60 @@
+// y = f(x), dx = dy f'(x); the formulas are in core/kernels/pointwise-inl.h.
+
+#include "core/autograd.h"
+#include "core/deferred.h"
+#include "core/error.h"
+#include "core/ops.h"
+#include "core/ops/common.h"
+
+namespace pare {
+
+Tensor pointwise(const Pointwise& f, const Tensor& x) {
+  if (f.fusable() && fusion_enabled()) {
+    const auto work = x.pending();
+    if (Tensor y = work ? work->then(f) : Tensor{}) return y;
+  }
+  Tensor y = Tensor::uninit(x.shape());
+  const float* px = x.data();
+  float* py = y.data();
+  parallel_for(x.numel(), kGrain,
+               [&](Range r) { kernels::pointwise(f, px + r.begin, py + r.begin, r.size()); });
+
+  return record(f.name(), y, {x}, [f, x = x.detach()](const Tensor& dy, Needs) -> Grads {
+    Tensor dx = reuse(dy);
+    const float *from = x.data(), *g = dy.data();
+    float* to = dx.data();
+    parallel_for(dy.numel(), kGrain, [&](Range r) {
+      kernels::pointwise_grad(f, from + r.begin, g + r.begin, to + r.begin, r.size());
+    });
+    return {dx};
+  });
+}
+
+using Kind = Pointwise::Kind;
+
+Tensor relu(const Tensor& x) { return pointwise({.kind = Kind::relu}, x); }
+Tensor leaky_relu(const Tensor& x, float slope) {
+  return pointwise({.kind = Kind::leaky_relu, .a = slope}, x);
+}
+Tensor relu6(const Tensor& x) { return pointwise({.kind = Kind::relu6}, x); }
+Tensor hard_swish(const Tensor& x) { return pointwise({.kind = Kind::hard_swish}, x); }
+Tensor silu(const Tensor& x) { return pointwise({.kind = Kind::silu}, x); }
+Tensor gelu(const Tensor& x) { return pointwise({.kind = Kind::gelu}, x); }
+Tensor sigmoid(const Tensor& x) { return pointwise({.kind = Kind::sigmoid}, x); }
+Tensor tanh(const Tensor& x) { return pointwise({.kind = Kind::tanh}, x); }
+Tensor exp(const Tensor& x) { return pointwise({.kind = Kind::exp}, x); }
+Tensor log(const Tensor& x) { return pointwise({.kind = Kind::log}, x); }
+Tensor sqrt(const Tensor& x) { return pointwise({.kind = Kind::sqrt}, x); }
+Tensor abs(const Tensor& x) { return pointwise({.kind = Kind::abs}, x); }
+Tensor square(const Tensor& x) { return pointwise({.kind = Kind::square}, x); }
+
+Tensor clamp(const Tensor& x, float lo, float hi) {
+  PARE_CHECK(lo <= hi, "clamp: the lower bound ", lo, " is above the upper bound ", hi);
+  return pointwise({.kind = Kind::clamp, .a = lo, .b = hi}, x);
+}
+Tensor sign(const Tensor& x, Ste ste) { return pointwise({.kind = Kind::sign, .ste = ste}, x); }
+Tensor round(const Tensor& x, Rounding rounding) {
+  return pointwise({.kind = Kind::round, .rounding = rounding}, x);
+}
+
+}  // namespace pare

@@ -1,0 +1,129 @@
+// Pooling over H and W of x [N, H, W, C].
+//   max  y = the largest of a window, the first one of equals    dx = dy where it was found
+//   avg  y = sum over the window / positions counted             dx = sum over windows of dy /
+//   positions
+// OH = (H + 2 pad - kernel) / stride + 1, rounded up in ceil_mode, but the last window starts
+// inside the input or the padding before it.
+
+#include "core/kernels/pool.h"
+
+#include <memory>
+
+#include "core/alloc.h"
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/ops.h"
+#include "core/ops/common.h"
+#include "core/ops/show.h"
+
+namespace pare {
+
+namespace {
+
+using kernels::PoolAxis;
+using kernels::PoolGeometry;
+
+PoolAxis axis(int64_t in, int kernel, int stride, int pad, bool ceil_mode) {
+  const int64_t room = in + 2 * pad - kernel;
+  int64_t out = (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+  if (ceil_mode && (out - 1) * stride >= in + pad) --out;
+  return {in, out, kernel, stride, pad};
+}
+
+PoolGeometry geometry(const char* op, const Tensor& x, const PoolOptions& o) {
+  PARE_CHECK(x.dims() == 4, op, ": got ", x.shape(), ", expected [N, H, W, C]");
+  PARE_CHECK(o.kernel.h >= 1 && o.kernel.w >= 1 && o.stride.h >= 1 && o.stride.w >= 1, op,
+             ": kernel and stride must be >= 1, got ", o.kernel.h, "x", o.kernel.w, " and ",
+             o.stride.h, "x", o.stride.w);
+  PARE_CHECK(o.pad.h >= 0 && o.pad.w >= 0 && 2 * o.pad.h <= o.kernel.h && 2 * o.pad.w <= o.kernel.w,
+             op, ": got padding ", o.pad.h, "x", o.pad.w, ", expected 0 .. half of the kernel ",
+             o.kernel.h, "x", o.kernel.w);
+  PARE_CHECK(x.dim(1) + 2 * o.pad.h >= o.kernel.h && x.dim(2) + 2 * o.pad.w >= o.kernel.w, op,
+             ": the kernel ", o.kernel.h, "x", o.kernel.w,
+             " is larger than the input with padding ", o.pad.h, "x", o.pad.w, operand("x", x));
+  return {axis(x.dim(1), o.kernel.h, o.stride.h, o.pad.h, o.ceil_mode),
+          axis(x.dim(2), o.kernel.w, o.stride.w, o.pad.w, o.ceil_mode), x.dim(3)};
+}
+
+/// f(image, row) for `rows` rows of `width` elements each in every image.
+template <class F>
+void for_rows(int64_t images, int64_t rows, int64_t width, F&& f) {
+  parallel_for(images * rows, rows_per_task(width), [&](Range r) {
+    for (int64_t i = r.begin; i < r.end; ++i) f(i / rows, i % rows);
+  });
+}
+
+template <class Tap>
+Tensor max_pool(const Tensor& x, const PoolGeometry& g) {
+  const int64_t images = x.dim(0);
+  const int64_t in_row = g.w.in * g.channels, out_row = g.w.out * g.channels;
+  const int64_t in_image = g.h.in * in_row, out_image = g.h.out * out_row;
+  Tensor y = Tensor::uninit({images, g.h.out, g.w.out, g.channels});
+  std::shared_ptr<Buffer> taps;
+  if (grad_enabled() && x.requires_grad()) {
+    const size_t bytes = static_cast<size_t>(y.numel()) * sizeof(Tap);
+    taps = std::make_shared<Buffer>((bytes + sizeof(float) - 1) / sizeof(float));
+  }
+  const float* px = x.data();
+  float* py = y.data();
+  Tap* found = taps ? reinterpret_cast<Tap*>(taps->data()) : nullptr;
+  for_rows(images, g.h.out, out_row, [&](int64_t n, int64_t oy) {
+    const int64_t at = n * out_image + oy * out_row;
+    kernels::max_pool(px + n * in_image, g, oy, py + at, found ? found + at : nullptr);
+  });
+
+  return record(
+      "max_pool2d", y, {x},
+      [g, in_row, in_image, out_image, taps, shape = x.shape()](const Tensor& dy, Needs) -> Grads {
+        Tensor dx = Tensor::uninit(shape);
+        const float* from = dy.data();
+        const Tap* at = reinterpret_cast<const Tap*>(taps->data());
+        float* to = dx.data();
+        for_rows(shape.dim(0), g.h.in, in_row, [&](int64_t n, int64_t iy) {
+          kernels::max_pool_grad(from + n * out_image, at + n * out_image, g, iy,
+                                 to + n * in_image + iy * in_row);
+        });
+        return {dx};
+      });
+}
+
+}  // namespace
+
+Tensor max_pool2d(const Tensor& x, const PoolOptions& options) {
+  const PoolGeometry g = geometry("max_pool2d", x, options);
+  if (g.h.kernel * g.w.kernel <= 256) return max_pool<kernels::TapIndex8>(x, g);
+  return max_pool<kernels::TapIndex32>(x, g);
+}
+
+Tensor avg_pool2d(const Tensor& x, const PoolOptions& options) {
+  const PoolGeometry g = geometry("avg_pool2d", x, options);
+  const bool include_pad = options.count_include_pad;
+  const int64_t in_row = g.w.in * g.channels, out_row = g.w.out * g.channels;
+  const int64_t in_image = g.h.in * in_row, out_image = g.h.out * out_row;
+  Tensor y = Tensor::uninit({x.dim(0), g.h.out, g.w.out, g.channels});
+  const float* px = x.data();
+  float* py = y.data();
+  for_rows(x.dim(0), g.h.out, out_row, [&](int64_t n, int64_t oy) {
+    kernels::avg_pool(px + n * in_image, g, include_pad, oy, py + n * out_image + oy * out_row);
+  });
+
+  return record("avg_pool2d", y, {x},
+                [g, include_pad, in_row, in_image, out_image, shape = x.shape()](const Tensor& dy,
+                                                                                 Needs) -> Grads {
+                  Tensor dx = Tensor::uninit(shape);
+                  const float* from = dy.data();
+                  float* to = dx.data();
+                  for_rows(shape.dim(0), g.h.in, in_row, [&](int64_t n, int64_t iy) {
+                    kernels::avg_pool_grad(from + n * out_image, g, include_pad, iy,
+                                           to + n * in_image + iy * in_row);
+                  });
+                  return {dx};
+                });
+}
+
+Tensor global_avg_pool2d(const Tensor& x) {
+  PARE_CHECK(x.dims() == 4, "global_avg_pool2d: got ", x.shape(), ", expected [N, H, W, C]");
+  return mean(x, {1, 2}, true);
+}
+
+}  // namespace pare

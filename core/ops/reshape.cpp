@@ -1,0 +1,123 @@
+// Other shapes and other orders of the same values; the gradient goes back the same way.
+
+#include <numeric>
+
+#include "core/autograd.h"
+#include "core/error.h"
+#include "core/kernels/permute.h"
+#include "core/ops.h"
+#include "core/ops/common.h"
+#include "core/ops/show.h"
+
+namespace pare {
+
+namespace {
+
+/// [n, rows, columns] -> [n, columns, rows], in the given shape.
+Tensor swap_inner(const Tensor& x, int64_t n, int64_t rows, int64_t columns, const Shape& shape) {
+  if (rows == 1 || columns == 1) return x.view(shape);
+  Tensor y = Tensor::uninit(shape);
+  const float* from = x.data();
+  float* to = y.data();
+  // A task is a run of output rows, whole cache lines of the input wide.
+  constexpr int64_t kWidth = 16;
+  const int64_t strips = (columns + kWidth - 1) / kWidth;
+  parallel_for(n * strips, rows_per_task(rows * kWidth), [&](Range r) {
+    for (int64_t unit = r.begin; unit < r.end; ++unit) {
+      const int64_t k = unit / strips, first = unit % strips * kWidth;
+      const int64_t offset = k * rows * columns;
+      kernels::transpose(from + offset + first, columns, rows, std::min(kWidth, columns - first),
+                         to + offset + first * rows, rows);
+    }
+  });
+  return y;
+}
+
+/// y[.., i] = x[.., from[i]]
+Tensor gather_channels(const Tensor& x, const std::vector<int32_t>& from) {
+  Tensor y = Tensor::uninit(x.shape());
+  const float* px = x.data();
+  float* py = y.data();
+  const int64_t channels = static_cast<int64_t>(from.size());
+  parallel_for(x.numel() / channels, rows_per_task(channels), [&](Range r) {
+    const int64_t at = r.begin * channels;
+    kernels::gather_columns(px + at, from.data(), py + at, r.size(), channels);
+  });
+  return y;
+}
+
+}  // namespace
+
+Tensor reshape(const Tensor& x, const Shape& shape) {
+  PARE_CHECK(shape.numel() == x.numel(), "reshape: got ", x.numel(), " elements, expected ",
+             shape.numel(), " for ", shape, operand("x", x));
+  return record(
+      "reshape", x.view(shape), {x},
+      [before = x.shape()](const Tensor& dy, Needs) -> Grads { return {dy.view(before)}; });
+}
+
+Tensor flatten(const Tensor& x) {
+  PARE_CHECK(x.dims() >= 2, "flatten: got ", x.shape(), ", expected [N, ..., C]");
+  const int64_t n = x.dim(0), channels = x.dim(-1);
+  int64_t pixels = 1;
+  for (int i = 1; i + 1 < x.dims(); ++i) pixels *= x.dim(i);
+  const Tensor y = swap_inner(x, n, pixels, channels, {n, channels * pixels});
+  return record("flatten", y, {x},
+                [n, pixels, channels, before = x.shape()](const Tensor& dy, Needs) -> Grads {
+                  return {swap_inner(dy, n, channels, pixels, before)};
+                });
+}
+
+Tensor transpose(const Tensor& x) {
+  PARE_CHECK(x.dims() == 2, "transpose: got ", x.shape(), ", expected [M, N]");
+  const Tensor y = swap_inner(x, 1, x.dim(0), x.dim(1), {x.dim(1), x.dim(0)});
+  return record("transpose", y, {x},
+                [](const Tensor& dy, Needs) -> Grads { return {transpose(dy)}; });
+}
+
+Tensor permute(const Tensor& x, const std::vector<int>& order) {
+  const size_t dims = order.size();
+  std::vector<int64_t> stride(dims, 1), sizes(dims), step(dims);
+  std::vector<int> inverse(dims);
+  for (int i = x.dims() - 2; i >= 0; --i) {
+    stride[static_cast<size_t>(i)] = stride[static_cast<size_t>(i + 1)] * x.dim(i + 1);
+  }
+  for (size_t i = 0; i < dims; ++i) {
+    sizes[i] = x.dim(order[i]);
+    step[i] = stride[static_cast<size_t>(order[i])];
+    inverse[static_cast<size_t>(order[i])] = static_cast<int>(i);
+  }
+  Tensor y = Tensor::uninit(Shape(sizes));
+  const float* from = x.data();
+  float* to = y.data();
+  const int64_t inner = sizes.back();
+  if (inner > 0) {
+    parallel_for(x.numel() / inner, rows_per_task(inner), [&](Range r) {
+      for (int64_t row = r.begin; row < r.end; ++row) {
+        int64_t offset = 0, rest = row;
+        for (size_t i = dims - 1; i-- > 0; rest /= sizes[i]) offset += rest % sizes[i] * step[i];
+        kernels::gather_strided(from + offset, step.back(), to + row * inner, inner);
+      }
+    });
+  }
+  return record("permute", y, {x},
+                [inverse](const Tensor& dy, Needs) -> Grads { return {permute(dy, inverse)}; });
+}
+
+Tensor channel_shuffle(const Tensor& x, int groups) {
+  const int64_t channels = x.dim(-1);
+  PARE_CHECK(groups >= 1 && channels > 0 && channels % groups == 0, "channel_shuffle: ", channels,
+             " channels do not divide into ", groups, " groups", operand("x", x));
+  // y[k groups + g] = x[g each + k]
+  const int64_t each = channels / groups;
+  std::vector<int32_t> from(static_cast<size_t>(channels)), back(from.size());
+  for (int64_t i = 0; i < channels; ++i) {
+    const int64_t source = i % groups * each + i / groups;
+    from[static_cast<size_t>(i)] = static_cast<int32_t>(source);
+    back[static_cast<size_t>(source)] = static_cast<int32_t>(i);
+  }
+  return record("channel_shuffle", gather_channels(x, from), {x},
+                [back](const Tensor& dy, Needs) -> Grads { return {gather_channels(dy, back)}; });
+}
+
+}  // namespace pare
