@@ -5,9 +5,10 @@
 #include "core/kernels/highway.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/normalize.cpp"
+#include "hwy/foreach_target.h"
+//
 #include "core/kernels/map-inl.h"
 #include "core/kernels/pointwise-inl.h"
-#include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
