@@ -106,12 +106,29 @@ cxxopts::Options describe(const Fields& fields, const Program& program) {
   return options;
 }
 
+/// cxxopts writes one-letter names with one dash, in another column.
+std::string two_dashes(std::string text, const std::string& name) {
+  const std::string before = "\n  -" + name + " ", after = "\n      --" + name + " ";
+  const size_t at = text.find(before);
+  if (at == std::string::npos) return text;
+  text.replace(at, before.size(), after);
+  const size_t gap = text.find("   ", at + after.size());
+  const size_t added = after.size() - before.size();
+  if (gap != std::string::npos)
+    text.erase(gap, std::min(added, text.find_first_not_of(' ', gap) - gap - 2));
+  return text;
+}
+
 std::string help_text(const cxxopts::Options& options, const Fields& fields,
                       const Program& program) {
-  std::string text = options.help();
-  for (const Fields::Field& f : fields.all()) {  // one-letter names are written with two dashes too
-    const size_t at = f.name.size() == 1 ? text.find("\n  -" + f.name + " ") : std::string::npos;
-    if (at != std::string::npos) text.replace(at, 4, "\n --");
+  std::vector<std::string> groups;
+  for (const Fields::Field& f : fields.all()) {
+    if (std::find(groups.begin(), groups.end(), f.group) == groups.end()) groups.push_back(f.group);
+  }
+  groups.push_back("Other");
+  std::string text = options.help(groups);
+  for (const Fields::Field& f : fields.all()) {
+    if (f.name.size() == 1) text = two_dashes(std::move(text), f.name);
   }
   if (!program.examples.empty()) text += "\nExamples:\n" + program.examples;
   return text;

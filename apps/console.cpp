@@ -85,7 +85,7 @@ std::string align(const std::vector<std::vector<std::string>>& rows) {
 
 std::string format_count(int64_t n) {
   std::string digits = std::to_string(n);
-  for (size_t at = digits.size(); at > 3 + (n < 0); at -= 3) digits.insert(at - 3, " ");
+  for (size_t at = digits.size(); at > 3 + (n < 0); at -= 3) digits.insert(at - 3, ",");
   return digits;
 }
 

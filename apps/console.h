@@ -40,7 +40,7 @@ class Console {
 /// Rows of equal length as an aligned table: the first column to the left, the others to the right.
 std::string align(const std::vector<std::vector<std::string>>& rows);
 
-std::string format_count(int64_t n);         // "965 568"
+std::string format_count(int64_t n);         // "965,568"
 std::string format_bytes(int64_t bytes);     // "3.87 MB"
 std::string format_seconds(double seconds);  // "1.2 s", "4:05", "1:02:03"
 

@@ -62,12 +62,12 @@ int eval(EvalArgs& args, const cli::Given& given) {
   card.classes = images->classes();
   card.image = images->image;
   nn::Layer model = build_float(card);
-  const std::string quantizers = quantize(model, card);
+  quantize(model, card);
   load_weights(model, file, args.weights);
 
   console.print(fmt::format("pare eval  {}, {} threads", isa_name(active_isa()), num_threads()));
   console.entry("model", fmt::format("{}  from {}", args.model.model, args.weights));
-  if (!quantizers.empty()) console.entry("quantized", quantizers);
+  if (!args.model.quant.empty()) console.entry("quantized", args.model.quant);
   console.entry("test on", fmt::format("{}  {}, normalized as {}", args.data.name(),
                                        describe_images(*images), args.data.normalization()));
 
