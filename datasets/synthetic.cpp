@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kSide = 32;
 constexpr float kPi = 3.14159265f;
+constexpr Point kMiddle{kSide / 2, kSide / 2};
 constexpr int64_t kTrainImages = 8000, kTestImages = 2000;
 
 using Color = std::array<float, 3>;
@@ -28,13 +29,18 @@ Point random_point(Rng& rng, float margin) {
   return {rng.uniform(margin, kSide - margin), rng.uniform(margin, kSide - margin)};
 }
 
-/// Lays `color` over every pixel, as opaque as opacity(pixel centre) in [0, 1] says.
+/// Lays `color` over the pixels within `reach` of `center`, as opaque as opacity(pixel) in [0, 1]
+/// says.
 template <class Opacity>
-void paint(Canvas& canvas, const Color& color, Opacity&& opacity) {
-  for (int i = 0; i < kSide * kSide; ++i) {
-    const float a = opacity(Point{i % kSide + 0.5f, i / kSide + 0.5f});
-    Color& pixel = canvas[static_cast<size_t>(i)];
-    for (size_t c = 0; c < 3; ++c) pixel[c] += a * (color[c] - pixel[c]);
+void paint(Canvas& canvas, const Color& color, Point center, float reach, Opacity&& opacity) {
+  const auto first = [&](float v) { return std::clamp(static_cast<int>(v - reach), 0, kSide); };
+  const auto last = [&](float v) { return std::clamp(static_cast<int>(v + reach) + 1, 0, kSide); };
+  for (int i = first(center.y); i < last(center.y); ++i) {
+    for (int j = first(center.x); j < last(center.x); ++j) {
+      const float a = opacity(Point{j + 0.5f, i + 0.5f});
+      Color& pixel = canvas[static_cast<size_t>(i * kSide + j)];
+      for (size_t c = 0; c < 3; ++c) pixel[c] += a * (color[c] - pixel[c]);
+    }
   }
 }
 
@@ -48,8 +54,8 @@ void draw_background(Canvas& canvas, Rng& rng) {
   const float angle = rng.uniform(0, 2 * kPi), wave = rng.uniform(0, 0.15f);
   const float pitch = rng.uniform(0.3f, 1.0f), phase = rng.uniform(0, 2 * kPi);
   const float nx = std::cos(angle) / kSide, ny = std::sin(angle) / kSide;
-  paint(canvas, other, [&](Point p) {
-    const float t = (p.x - kSide / 2) * nx + (p.y - kSide / 2) * ny;
+  paint(canvas, other, kMiddle, kSide, [&](Point p) {
+    const float t = (p.x - kMiddle.x) * nx + (p.y - kMiddle.y) * ny;
     return std::clamp(0.5f + 0.6f * t + wave * std::sin(pitch * (p.x - p.y) + phase), 0.0f, 1.0f);
   });
 }
@@ -62,7 +68,8 @@ void draw_clutter(Canvas& canvas, int64_t pieces, float thickest, Rng& rng) {
     const float angle = rng.uniform(0, 2 * kPi), reach = rng.uniform(0, 9);
     const Point b{a.x + reach * std::cos(angle), a.y + reach * std::sin(angle)};
     const float radius = rng.uniform(0.5f, thickest);
-    paint(canvas, color, [&](Point p) { return coverage(capsule(p, a, b, radius)); });
+    paint(canvas, color, a, reach + radius + 1,
+          [&](Point p) { return coverage(capsule(p, a, b, radius)); });
   }
 }
 
@@ -91,7 +98,7 @@ void draw_figure(Canvas& canvas, Figure figure, Rng& rng) {
   const float cos = std::cos(angle), sin = std::sin(angle);
   const Color& there = canvas[static_cast<size_t>(at.y) * kSide + static_cast<size_t>(at.x)];
   const Color color = contrasting(there, rng.uniform(0.25f, 0.6f), rng);
-  paint(canvas, color, [&](Point p) {
+  paint(canvas, color, at, 1.2f * r + 1, [&](Point p) {
     const float x = p.x - at.x, y = p.y - at.y;
     return coverage(distance(figure, {cos * x + sin * y, cos * y - sin * x}, r, pattern));
   });
