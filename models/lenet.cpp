@@ -13,16 +13,18 @@ using nn::Layer;
 struct LeNet5 final : nn::Module {
   Tensor forward(const Tensor& x) override {
     constexpr PoolOptions kHalve{.kernel = 2, .stride = 2};
-    Tensor h = max_pool2d(relu(conv1(x)), kHalve);
-    h = max_pool2d(relu(conv2(h)), kHalve);
-    return fc3(relu(fc2(relu(fc1(flatten(h))))));
+    Tensor h = max_pool2d(act1(conv1(x)), kHalve);
+    h = max_pool2d(act2(conv2(h)), kHalve);
+    return fc3(act4(fc2(act3(fc1(flatten(h))))));
   }
   void visit(nn::Visitor& v) override {
-    v("conv1", conv1)("conv2", conv2)("fc1", fc1)("fc2", fc2)("fc3", fc3);
+    v("conv1", conv1)("act1", act1)("conv2", conv2)("act2", act2);
+    v("fc1", fc1)("act3", act3)("fc2", fc2)("act4", act4)("fc3", fc3);
   }
   std::string describe() const override { return "LeNet5"; }
 
   Layer conv1, conv2, fc1, fc2, fc3;
+  Layer act1 = nn::ReLU(), act2 = nn::ReLU(), act3 = nn::ReLU(), act4 = nn::ReLU();
 };
 
 /// Pixels left along one side by 5x5 (padded), halving, 5x5, halving.

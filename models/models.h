@@ -13,11 +13,11 @@ namespace pare::models {
 /// What can be said about any model from outside. A model refuses options it has no use for.
 struct Options {
   int64_t classes = 10;
-  Shape image = {32, 32, 3};    // [H, W, C]
-  std::vector<int64_t> widths;  // empty: the paper's
-  std::string order;     // NIN block order "cbap", "bacp", "cbpa", "acbp"; empty: the default
-  std::string shortcut;  // CIFAR ResNet: "A" (pad) or "B" (1x1 conv + BN, the default)
-  std::string stem;      // ImageNet-style ResNet: "imagenet" (7x7 s2 + pool) or "cifar" (3x3)
+  Shape image = {32, 32, 3};         // [H, W, C]
+  std::vector<int64_t> widths = {};  // empty: the paper's
+  std::string order = {};     // NIN block order "cbap", "bacp", "cbpa", "acbp"; empty: the default
+  std::string shortcut = {};  // CIFAR ResNet: "A" (pad) or "B" (1x1 conv + BN, the default)
+  std::string stem = {};      // ImageNet-style ResNet: "imagenet" (7x7 s2 + pool) or "cifar" (3x3)
   float bn_momentum = 0.1f;
   float dropout = 0.0f;
 };

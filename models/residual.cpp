@@ -28,29 +28,34 @@ BasicBlock::BasicBlock(BlockOptions o)
     : shortcut_name(o.shortcut_name),
       conv1(conv({.in = o.in, .out = o.width, .stride = o.stride})),
       bn1(batch_norm(o.width, o.bn_momentum)),
+      act1(nn::ReLU()),
       conv2(conv({.in = o.width, .out = o.width})),
       bn2(batch_norm(o.width, o.bn_momentum)),
-      shortcut(std::move(o.shortcut)) {}
+      shortcut(std::move(o.shortcut)),
+      act2(nn::ReLU()) {}
 
 Tensor BasicBlock::forward(const Tensor& x) {
-  const Tensor h = relu(bn1(conv1(x)));
-  return relu(bn2(conv2(h)) + shortcut(x));
+  const Tensor h = act1(bn1(conv1(x)));
+  return act2(bn2(conv2(h)) + shortcut(x));
 }
 
 Bottleneck::Bottleneck(BlockOptions o)
     : shortcut_name(o.shortcut_name),
       conv1(conv({.in = o.in, .out = o.width, .kernel = 1})),
       bn1(batch_norm(o.width, o.bn_momentum)),
+      act1(nn::ReLU()),
       conv2(conv({.in = o.width, .out = o.width, .stride = o.stride})),
       bn2(batch_norm(o.width, o.bn_momentum)),
+      act2(nn::ReLU()),
       conv3(conv({.in = o.width, .out = kExpansion * o.width, .kernel = 1})),
       bn3(batch_norm(kExpansion * o.width, o.bn_momentum)),
-      shortcut(std::move(o.shortcut)) {}
+      shortcut(std::move(o.shortcut)),
+      act3(nn::ReLU()) {}
 
 Tensor Bottleneck::forward(const Tensor& x) {
-  Tensor h = relu(bn1(conv1(x)));
-  h = relu(bn2(conv2(h)));
-  return relu(bn3(conv3(h)) + shortcut(x));
+  Tensor h = act1(bn1(conv1(x)));
+  h = act2(bn2(conv2(h)));
+  return act3(bn3(conv3(h)) + shortcut(x));
 }
 
 PadShortcut::PadShortcut(int64_t in, int64_t out, int stride_)

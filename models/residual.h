@@ -1,5 +1,6 @@
 #pragma once
 // Residual blocks of He et al. 2015, arXiv:1512.03385: y = relu(f(x) + shortcut(x)).
+// The ReLUs are children, so that a rewrite can replace or remove them.
 
 #include "nn/layers.h"
 
@@ -28,12 +29,13 @@ struct BasicBlock final : nn::Module {
   explicit BasicBlock(BlockOptions options);
   Tensor forward(const Tensor& x) override;
   void visit(nn::Visitor& v) override {
-    v("conv1", conv1)("bn1", bn1)("conv2", conv2)("bn2", bn2)(shortcut_name, shortcut);
+    v("conv1", conv1)("bn1", bn1)("act1", act1)("conv2", conv2)("bn2", bn2);
+    v(shortcut_name, shortcut)("act2", act2);
   }
   std::string describe() const override { return "BasicBlock"; }
 
   const char* shortcut_name;
-  nn::Layer conv1, bn1, conv2, bn2, shortcut;
+  nn::Layer conv1, bn1, act1, conv2, bn2, shortcut, act2;
 };
 
 /// 1x1 down, 3x3 (with the stride, as torchvision does), 1x1 up to four times the width.
@@ -43,13 +45,13 @@ struct Bottleneck final : nn::Module {
   explicit Bottleneck(BlockOptions options);
   Tensor forward(const Tensor& x) override;
   void visit(nn::Visitor& v) override {
-    v("conv1", conv1)("bn1", bn1)("conv2", conv2)("bn2", bn2)("conv3", conv3)("bn3", bn3)(
-        shortcut_name, shortcut);
+    v("conv1", conv1)("bn1", bn1)("act1", act1)("conv2", conv2)("bn2", bn2)("act2", act2);
+    v("conv3", conv3)("bn3", bn3)(shortcut_name, shortcut)("act3", act3);
   }
   std::string describe() const override { return "Bottleneck"; }
 
   const char* shortcut_name;
-  nn::Layer conv1, bn1, conv2, bn2, conv3, bn3, shortcut;
+  nn::Layer conv1, bn1, act1, conv2, bn2, act2, conv3, bn3, shortcut, act3;
 };
 
 /// Option A of the paper: every stride-th pixel, new channels zero, half of them on either side.

@@ -13,16 +13,16 @@ using nn::Layer;
 
 struct ResNetCifar final : nn::Module {
   Tensor forward(const Tensor& x) override {
-    const Tensor h = relu(bn1(conv1(x)));
+    const Tensor h = act(bn1(conv1(x)));
     return linear(flatten(global_avg_pool2d(layer3(layer2(layer1(h))))));
   }
   void visit(nn::Visitor& v) override {
-    v("conv1", conv1)("bn1", bn1)("layer1", layer1)("layer2", layer2)("layer3", layer3);
+    v("conv1", conv1)("bn1", bn1)("act", act)("layer1", layer1)("layer2", layer2)("layer3", layer3);
     v("linear", linear);
   }
   std::string describe() const override { return "ResNetCifar"; }
 
-  Layer conv1, bn1, layer1, layer2, layer3, linear;
+  Layer conv1, bn1, act = nn::ReLU(), layer1, layer2, layer3, linear;
 };
 
 Layer make_shortcut(int64_t in, int64_t out, int stride, const Options& o) {
@@ -49,7 +49,7 @@ Layer stage(int64_t in, int64_t width, int blocks, int stride, const Options& o)
 
 Layer resnet_cifar(int depth, const Options& o) {
   PARE_CHECK(o.shortcut.empty() || o.shortcut == "A" || o.shortcut == "B",
-             "resnet: unknown shortcut '", o.shortcut,
+             "resnet: unknown shortcut '", o.shortcut, "'",
              hint("A (subsample and pad with zero channels) or B (1x1 convolution)"));
   const std::vector<int64_t> w = o.widths.empty() ? std::vector<int64_t>{16, 32, 64} : o.widths;
   const int blocks = (depth - 2) / 6;

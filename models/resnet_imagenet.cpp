@@ -13,16 +13,16 @@ using nn::Layer;
 
 struct ResNet final : nn::Module {
   Tensor forward(const Tensor& x) override {
-    const Tensor h = maxpool(relu(bn1(conv1(x))));
+    const Tensor h = maxpool(act(bn1(conv1(x))));
     return fc(flatten(global_avg_pool2d(layer4(layer3(layer2(layer1(h)))))));
   }
   void visit(nn::Visitor& v) override {
-    v("conv1", conv1)("bn1", bn1)("maxpool", maxpool);
+    v("conv1", conv1)("bn1", bn1)("act", act)("maxpool", maxpool);
     v("layer1", layer1)("layer2", layer2)("layer3", layer3)("layer4", layer4)("fc", fc);
   }
   std::string describe() const override { return "ResNet"; }
 
-  Layer conv1, bn1, maxpool, layer1, layer2, layer3, layer4, fc;
+  Layer conv1, bn1, act = nn::ReLU(), maxpool, layer1, layer2, layer3, layer4, fc;
 };
 
 struct Plan {
