@@ -1,0 +1,384 @@
+#include "models/models.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "core/autograd.h"
+#include "core/ops.h"
+#include "nn/describe.h"
+#include "nn/layers.h"
+#include "nn/optim.h"
+#include "nn/state.h"
+#include "tests/support/message.h"
+
+using namespace pare;
+using models::make;
+using models::Options;
+using test::contains;
+using test::message_of;
+
+namespace {
+
+nn::Layer ready(const std::string& name, const Options& options, uint64_t seed = 1) {
+  nn::Layer model = make(name, options);
+  Rng rng(seed);
+  nn::init(model, rng, models::init_options(name));
+  return model;
+}
+
+Tensor images(int64_t n, const Shape& s, uint64_t seed = 2) {
+  Rng rng(seed);
+  return Tensor::normal({n, s[0], s[1], s[2]}, rng);
+}
+
+int64_t parameters_of(const nn::Layer& model) {
+  int64_t n = 0;
+  for (const auto& p : nn::parameters(model)) n += p.tensor.numel();
+  return n;
+}
+
+int64_t conv_weights(const nn::Layer& model) {
+  int64_t n = 0;
+  for (const auto& p : nn::parameters(model)) n += p.tensor.dims() == 4 ? p.tensor.numel() : 0;
+  return n;
+}
+
+/// Narrow forms: every model once, quickly.
+Options narrow(const std::string& name) {
+  Options o;
+  if (name == "nin" || name == "nin_3x3") o.widths = {6, 5, 4, 6, 6, 6, 6, 6};
+  if (name == "nin_gc") o.widths = {16, 16, 16, 32, 32, 32, 64, 64};
+  if (contains(name, "resnet")) o.widths = {4, 8, 8};
+  if (name == "resnet18" || name == "resnet34" || name == "resnet50") o.widths = {4, 8, 8, 8};
+  if (name == "vgg16_bn") o.widths = std::vector<int64_t>(13, 6);
+  if (name == "lenet5") o.image = {28, 28, 1};
+  return o;
+}
+
+const std::vector<int64_t> kNarrowNin{6, 5, 4, 6, 6, 6, 6, 7};
+
+std::set<std::string> keys(const nn::Layer& model) {
+  std::set<std::string> names;
+  for (const auto& [name, t] : nn::state_dict(model)) names.insert(name);
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("every registered model runs forward and backward") {
+  for (const models::Info& info : models::list()) {
+    CAPTURE(info.name);
+    CHECK_FALSE(info.summary.empty());
+    Options options = narrow(info.name);
+    options.classes = 7;
+    nn::Layer model = ready(info.name, options);
+    const Tensor x = images(2, options.image);
+    const Tensor logits = model(x);
+    CHECK(logits.shape() == Shape{2, 7});
+    const Tensor loss = cross_entropy(logits, Tensor::of({1, 4}));
+    CHECK(std::isfinite(loss.item()));
+    loss.backward();
+    for (const auto& p : nn::parameters(model)) {
+      CAPTURE(p.name);
+      CHECK(p.tensor.grad());
+    }
+    // The path of an error is known from construction.
+    CHECK(contains(message_of([&] { model(images(1, {33, 33, 2})); }), "  in      "));
+  }
+}
+
+TEST_CASE("parameters and multiplications of the full models") {
+  struct Case {
+    std::string name;
+    Options options;
+    int64_t params;
+    double macs;  // millions
+  };
+  // Counts of published definitions: NIN, NIN_GC and the CIFAR ResNets with micronet, Sparsebit and
+  // akamaster; the ImageNet ones with torchvision.
+  const std::vector<Case> cases{
+      {"nin", {}, 969'822, 222.5},         {"nin_gc", {}, 591'390, 157.7},
+      {"resnet20", {}, 272'474, 40.8},     {"resnet20", {.shortcut = "A"}, 269'722, 40.6},
+      {"resnet56", {}, 855'770, 125.7},    {"resnet18", {}, 11'173'962, 555.4},
+      {"vgg16_bn", {}, 14'728'266, 313.2}, {"lenet5", {.image = {28, 28, 1}}, 61'706, 0.4},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.name);
+    nn::Layer model = make(c.name, c.options);
+    const nn::Summary s = nn::summarize(model, c.options.image);
+    CHECK(s.params == c.params);
+    CHECK(std::abs(s.macs * 1e-6 - c.macs) < 0.051);  // one decimal is published
+  }
+}
+
+TEST_CASE("parameters of models too large to run here") {
+  const Options imagenet{.classes = 1000, .image = {224, 224, 3}};
+  CHECK(parameters_of(make("resnet18", imagenet)) == 11'689'512);
+  CHECK(parameters_of(make("resnet34", imagenet)) == 21'797'672);
+  CHECK(parameters_of(make("resnet50", imagenet)) == 25'557'032);
+  CHECK(parameters_of(make("resnet110", {.shortcut = "A"})) == 1'727'962);
+  CHECK(conv_weights(make("nin")) == 965'568);
+  CHECK(conv_weights(make("nin_3x3")) == 670'656);
+  CHECK(conv_weights(make("nin_gc")) == 578'304);
+}
+
+TEST_CASE("names in state dicts are those of the original programs") {
+  const auto nin = keys(make("nin"));
+  CHECK(nin.size() == 9 * 6);
+  for (int block : {0, 1, 2, 4, 5, 6, 8, 9, 10}) {
+    for (const char* field : {"conv.weight", "conv.bias", "bn.weight", "bn.bias", "bn.running_mean",
+                              "bn.running_var"}) {
+      CHECK(nin.count(str("model.", block, ".", field)) == 1);
+    }
+  }
+  CHECK(keys(make("nin_gc")) == nin);
+
+  const auto a = keys(make("resnet20", {.shortcut = "A"})), b = keys(make("resnet20"));
+  CHECK(a.size() == 19 * 5 + 2);
+  for (const char* key : {"conv1.weight", "bn1.running_var", "layer1.0.conv1.weight",
+                          "layer3.2.bn2.bias", "linear.weight", "linear.bias"}) {
+    CHECK(a.count(key) == 1);
+  }
+  CHECK(b.size() == a.size() + 2 * 5);
+  CHECK(b.count("layer2.0.shortcut.0.weight") == 1);
+  CHECK(b.count("layer3.0.shortcut.1.running_mean") == 1);
+
+  const auto large = keys(make("resnet50"));
+  for (const char* key :
+       {"conv1.weight", "layer1.0.conv3.weight", "layer1.0.downsample.0.weight",
+        "layer4.0.downsample.1.running_var", "layer4.2.bn3.weight", "fc.weight", "fc.bias"}) {
+    CHECK(large.count(key) == 1);
+  }
+  CHECK(large.size() == 53 * 6 + 2 - 53);
+
+  const auto vgg = keys(make("vgg16_bn"));
+  CHECK(vgg.count("features.0.weight") == 1);
+  CHECK(vgg.count("features.41.running_mean") == 1);
+  CHECK(vgg.count("classifier.weight") == 1);
+}
+
+TEST_CASE("nin: the orders are what they say") {
+  const Tensor x = images(2, {16, 16, 3});
+  Options o{.image = {16, 16, 3}, .widths = kNarrowNin};
+  const auto with_order = [&](const char* order) {
+    o.order = order;
+    return ready("nin", o);
+  };
+  nn::Layer cbap = with_order("cbap"), cbpa = with_order("cbpa"), acbp = with_order("acbp");
+  const auto child = [](nn::Layer& model, const std::string& path) {
+    nn::Layer* found = nullptr;
+    nn::for_each_layer(model, [&](const std::string& p, nn::Layer& l) {
+      if (p == path) found = &l;
+    });
+    return found;
+  };
+  for (nn::Layer* m : {&cbap, &cbpa, &acbp}) nn::set_training(*m, false);
+  // The same weights in every order but bacp, whose batch norms have other sizes. max(relu(x)) is
+  // relu(max(x)): moving the activation behind the pool changes gradients, not values.
+  nn::load_state_dict(cbpa, nn::state_dict(cbap));
+  CHECK(cbpa(x) == cbap(x));
+  CHECK_FALSE(child(cbpa, "model.2.act"));
+  CHECK(child(cbpa, "model.3.act"));
+  CHECK(child(cbpa, "model.1.act"));
+
+  // acbp ends without ReLU: its logits may be negative, those of cbap never.
+  nn::load_state_dict(acbp, nn::state_dict(cbap));
+  CHECK_FALSE(child(acbp, "model.0.act"));
+  const Tensor free = acbp(x), clipped = cbap(x);
+  float least = 0, least_clipped = 0;
+  for (int64_t i = 0; i < free.numel(); ++i) {
+    least = std::min(least, free.data()[i]);
+    least_clipped = std::min(least_clipped, clipped.data()[i]);
+  }
+  CHECK(least < 0);
+  CHECK(least_clipped == 0);
+
+  nn::Layer bacp = with_order("bacp");
+  const auto state = nn::state_dict(bacp);
+  CHECK(state.at("model.0.bn.weight").shape() == Shape{6});  // behind the convolution
+  CHECK(state.at("model.1.bn.weight").shape() == Shape{6});  // in front of it
+  CHECK(state.at("model.10.bn.weight").shape() == Shape{7});
+  CHECK_FALSE(child(bacp, "model.0.act"));
+  CHECK(child(bacp, "model.10.act"));
+  CHECK(bacp(x).shape() == Shape{2, 10});
+}
+
+TEST_CASE("nin: each block in each order, recomputed by hand") {
+  const Options base{.classes = 3, .image = {8, 8, 3}, .widths = {2, 2, 2, 2, 2, 2, 2, 2}};
+  const Tensor x = images(2, base.image);
+  for (const std::string order : {"cbap", "cbpa", "acbp", "bacp"}) {
+    CAPTURE(order);
+    Options o = base;
+    o.order = order;
+    nn::Layer model = ready("nin", o, 4);
+    nn::set_training(model, false);
+    Rng rng(8);
+    auto state = nn::state_dict(model);
+    for (auto& [name, t] : state) {
+      if (contains(name, "running_mean")) t.uniform_(rng, -0.5f, 0.5f);
+      if (contains(name, "running_var")) t.uniform_(rng, 0.5f, 2.0f);
+    }
+    const std::string& letters = order;
+    Tensor h = x;
+    for (int block = 0, entry = 0; block < 9; ++block, ++entry) {
+      const std::string at = str("model.", entry, ".");
+      const auto conv = [&](const Tensor& t) {
+        const Tensor& w = state.at(at + "conv.weight");
+        const int kernel = static_cast<int>(w.dim(1));
+        return conv2d(t, w, state.at(at + "conv.bias"), {.pad = kernel / 2});
+      };
+      const auto bn = [&](const Tensor& t) {
+        return batch_norm(t, state.at(at + "bn.weight"), state.at(at + "bn.bias"),
+                          state.at(at + "bn.running_mean"), state.at(at + "bn.running_var"),
+                          {.train = false});
+      };
+      const bool pool = block == 2 || block == 5;
+      if (letters == "bacp") {
+        h = block == 0 ? relu(bn(conv(h))) : conv(relu(bn(h)));
+        if (block > 0 && block < 8) h = relu(h);
+      } else if (letters == "acbp") {
+        h = bn(conv(block == 0 ? h : relu(h)));
+      } else {
+        h = bn(conv(h));
+        if (letters == "cbap" || !pool) h = relu(h);
+      }
+      if (!pool) continue;
+      h = max_pool2d(h, {.kernel = 3, .stride = 2, .pad = 1});
+      if (letters == "cbpa") h = relu(h);
+      ++entry;
+    }
+    const Tensor want = flatten(global_avg_pool2d(h)), got = model(x);
+    REQUIRE(got.shape() == want.shape());
+    for (int64_t i = 0; i < got.numel(); ++i) {
+      CHECK(got.data()[i] == doctest::Approx(want.data()[i]).epsilon(1e-5));
+    }
+  }
+}
+
+TEST_CASE("nin_gc shuffles by the groups of the convolution before") {
+  nn::Layer model = make("nin_gc");
+  std::vector<std::string> found;
+  nn::for_each_layer(model, [&](const std::string& path, nn::Layer& layer) {
+    if (layer.as<nn::ChannelShuffle>()) found.push_back(path + " " + layer->describe());
+  });
+  CHECK(found == std::vector<std::string>{
+                     "model.2.shuffle ChannelShuffle(2)", "model.4.shuffle ChannelShuffle(2)",
+                     "model.5.shuffle ChannelShuffle(16)", "model.6.shuffle ChannelShuffle(4)",
+                     "model.8.shuffle ChannelShuffle(4)", "model.9.shuffle ChannelShuffle(32)"});
+}
+
+TEST_CASE("an activation can be replaced in every block") {
+  nn::Layer model = ready("nin", {.image = {16, 16, 3}, .widths = kNarrowNin});
+  const Tensor x = images(2, {16, 16, 3});
+  const Tensor before = model(x);
+  int replaced = 0;
+  nn::for_each_layer(model, [&](const std::string& path, nn::Layer& layer) {
+    if (path.ends_with(".act") && path != "model.10.act") {
+      layer = nn::Activation({.kind = Pointwise::Kind::sign});
+      ++replaced;
+    }
+  });
+  CHECK(replaced == 8);
+  CHECK_FALSE(model(x) == before);
+}
+
+TEST_CASE("shortcut A takes every second pixel and pads channels with zeros") {
+  nn::Layer model = ready("resnet20", {.image = {8, 8, 3}, .widths = {4, 8, 16}, .shortcut = "A"});
+  nn::Layer* shortcut = nullptr;
+  nn::for_each_layer(model, [&](const std::string& path, nn::Layer& l) {
+    if (path == "layer2.0.shortcut") shortcut = &l;
+  });
+  REQUIRE(shortcut);
+  const Tensor x = images(1, {5, 5, 4}), y = (*shortcut)(x);
+  CHECK(y.shape() == Shape{1, 3, 3, 8});
+  for (int h = 0; h < 3; ++h) {
+    for (int c = 0; c < 8; ++c) {
+      const bool inside = c >= 2 && c < 6;
+      CHECK(y.at({0, h, 1, c}) == (inside ? x.at({0, 2 * h, 2, c - 2}) : 0.0f));
+    }
+  }
+}
+
+TEST_CASE("stems: for small and for large images") {
+  const std::vector<int64_t> widths{4, 4, 4, 4};
+  const auto first = [&](const Options& o) {
+    nn::Layer model = make("resnet18", o);
+    return nn::parameters(model)[0].tensor.dim(1);
+  };
+  CHECK(first({.widths = widths}) == 3);
+  CHECK(first({.image = {224, 224, 3}, .widths = widths}) == 7);
+  CHECK(first({.widths = widths, .stem = "imagenet"}) == 7);
+  CHECK(first({.image = {224, 224, 3}, .widths = widths, .stem = "cifar"}) == 3);
+  nn::Layer model = make("resnet18", {.image = {64, 64, 3}, .widths = widths, .stem = "imagenet"});
+  for (const auto& row : nn::summarize(model, {64, 64, 3}).rows) {
+    if (row.path == "conv1") CHECK(row.output == Shape{1, 32, 32, 4});
+    if (row.path == "layer1.0.conv1") CHECK(row.output == Shape{1, 16, 16, 4});
+    if (row.path == "layer4.1.conv2") CHECK(row.output == Shape{1, 2, 2, 4});
+  }
+}
+
+TEST_CASE("lenet5 takes 28 and 32 pixels, gray and colour") {
+  for (const Shape& image : {Shape{28, 28, 1}, Shape{32, 32, 3}, Shape{32, 32, 1}}) {
+    CAPTURE(image);
+    nn::Layer model = make("lenet5", {.image = image});
+    CHECK(nn::state_dict(model).at("fc1.weight").shape() == Shape{120, 400});
+    CHECK(model(images(1, image)).shape() == Shape{1, 10});
+  }
+}
+
+TEST_CASE("bn_momentum and dropout arrive where they should") {
+  nn::Layer model = make("nin", {.widths = kNarrowNin, .bn_momentum = 0.3f, .dropout = 0.5f});
+  int norms = 0;
+  std::vector<std::string> dropouts;
+  nn::for_each_layer(model, [&](const std::string& path, nn::Layer& l) {
+    if (auto* bn = l.as<nn::BatchNorm2d>()) norms += bn->opt.momentum == 0.3f;
+    if (l.as<nn::Dropout>()) dropouts.push_back(path);
+  });
+  CHECK(norms == 9);
+  CHECK(dropouts == std::vector<std::string>{"model.4.drop", "model.8.drop"});
+  for (const std::string name : {"resnet20", "resnet18", "resnet50", "vgg16_bn"}) {
+    CAPTURE(name);
+    Options o = narrow(name);
+    o.bn_momentum = 0.3f;
+    nn::Layer other = make(name, o);
+    nn::for_each_layer(other, [&](const std::string&, nn::Layer& l) {
+      if (auto* bn = l.as<nn::BatchNorm2d>()) CHECK(bn->opt.momentum == 0.3f);
+    });
+  }
+}
+
+TEST_CASE("unknown models and options without use are refused") {
+  std::string error = message_of([] { make("resnet2O"); });
+  CHECK(contains(error, "unknown model 'resnet2O'; did you mean resnet20?"));
+  CHECK(contains(error, "nin, nin_3x3, nin_gc"));
+  CHECK(contains(message_of([] { models::init_options("x"); }), "unknown model 'x'"));
+
+  error = message_of([] { make("resnet20", {.order = "cbap"}); });
+  CHECK(contains(error, "resnet20: has no use for the option order"));
+  CHECK(contains(error, "it accepts classes, image, widths (3 numbers), shortcut, bn_momentum"));
+  const auto refused = [](const std::string& name, const Options& o, const std::string& part) {
+    CAPTURE(name);
+    CAPTURE(part);
+    CHECK(contains(message_of([&] { make(name, o); }), part));
+  };
+  refused("nin", {.shortcut = "A"}, "shortcut");
+  refused("nin", {.stem = "cifar"}, "stem");
+  refused("lenet5", {.bn_momentum = 0.2f}, "bn_momentum");
+  refused("resnet18", {.dropout = 0.2f}, "dropout");
+  refused("nin", {.widths = {1, 2}}, "has 8 widths, got 2");
+  refused("nin", {.widths = {1, 2, 3, 4, 5, 6, 7, 0}}, "positive");
+  refused("nin", {.order = "abc"}, "cbap, cbpa, acbp or bacp");
+  refused("nin_gc", {.widths = {16, 16, 16, 30, 32, 32, 64, 64}}, "convolution 4 has 16 groups");
+  refused("resnet20", {.shortcut = "C"}, "unknown shortcut 'C'");
+  refused("resnet20", {.widths = {8, 4, 4}, .shortcut = "A"}, "only add channels");
+  refused("resnet18", {.stem = "x"}, "unknown stem 'x'");
+  refused("nin", {.classes = 0}, "class");
+  refused("nin", {.image = {32, 32}}, "[H, W, C]");
+  refused("nin", {.bn_momentum = 2}, "bn_momentum");
+  refused("nin", {.dropout = 1}, "dropout");
+  refused("vgg16_bn", {.image = {28, 28, 1}}, "32 pixels");
+  refused("lenet5", {.image = {8, 8, 1}}, "too small");
+}
