@@ -106,34 +106,40 @@ void sum_rows(const float* x, const float* center, const Plan& p, double scale, 
 }
 
 void sum_columns(const float* x, const float* center, const Plan& p, double scale, float* y) {
-  // Few outer rows: cut the columns, so that there is work for every thread.
-  const int64_t work = (p.count * p.inner + kGrain - 1) / kGrain;
-  const int64_t shards = p.outer >= kShards ? 1 : std::clamp<int64_t>(work, 1, kShards);
+  // Tasks are strips of columns and, where there are few outer rows, shards of their height.
+  constexpr int64_t kStrip = 512, kHeight = 256;
+  const int64_t strips = (p.inner + kStrip - 1) / kStrip;
+  const int64_t shards =
+      p.outer >= kShards ? 1 : std::clamp<int64_t>(p.count / kHeight, 1, kShards);
   const int64_t height = (p.count + shards - 1) / shards;
   Scratch scratch;
-  float* parts = scratch.floats(p.outer * shards * p.inner);
-  parallel_for(p.outer * shards, rows_per_task(height * p.inner), [&](Range r) {
+  float* parts = shards == 1 ? y : scratch.floats(p.outer * shards * p.inner);
+  parallel_for(p.outer * shards * strips, rows_per_task(height * kStrip), [&](Range r) {
     for (int64_t unit = r.begin; unit < r.end; ++unit) {
-      const int64_t o = unit / shards, first = std::min(unit % shards * height, p.count);
+      const int64_t i = unit % strips * kStrip, shard = unit / strips, o = shard / shards;
+      const int64_t n = std::min(kStrip, p.inner - i);
+      const int64_t first = std::min(shard % shards * height, p.count);
       const int64_t rows = std::min(height, p.count - first);
-      const float* from = x + (o * p.count + first) * p.inner;
-      float* to = parts + unit * p.inner;
+      const float* from = x + (o * p.count + first) * p.inner + i;
+      float* to = parts + shard * p.inner + i;
       if (center) {
-        kernels::sum_squares_columns(from, center + o * p.inner, rows, p.inner, p.inner, to);
+        kernels::sum_squares_columns(from, center + o * p.inner + i, rows, p.inner, n, to);
       } else {
-        kernels::sum_columns(from, rows, p.inner, p.inner, to);
+        kernels::sum_columns(from, rows, p.inner, n, to);
       }
     }
   });
   const float factor = static_cast<float>(scale);
-  for (int64_t o = 0; o < p.outer; ++o) {
-    float* total = parts + o * shards * p.inner;
-    for (int64_t s = 1; s < shards; ++s) {
-      kernels::accumulate(total + s * p.inner, total, p.inner);
+  parallel_for(p.outer * strips, rows_per_task(shards * kStrip), [&](Range r) {
+    for (int64_t unit = r.begin; unit < r.end; ++unit) {
+      const int64_t i = unit % strips * kStrip, o = unit / strips,
+                    n = std::min(kStrip, p.inner - i);
+      float* total = parts + o * shards * p.inner + i;
+      for (int64_t s = 1; s < shards; ++s) kernels::accumulate(total + s * p.inner, total, n);
+      kernels::arithmetic(kernels::Arithmetic::mul, {total}, {&factor, 0, 0}, y + o * p.inner + i,
+                          1, n);
     }
-    kernels::arithmetic(kernels::Arithmetic::mul, {total}, {&factor, 0, 0}, y + o * p.inner, 1,
-                        p.inner);
-  }
+  });
 }
 
 void sums(const Tensor& x, const Tensor& center, const Plan& p, double scale, Tensor& y) {

@@ -103,6 +103,7 @@ inline const std::vector<OpCase> kReductionCases = {
        return sum(x[0], {0, 2});
      },
      {.large = {{30, 40, 90}}}},
+    {"sum_wide", {{2, 70}}, [](In x) { return sum(x[0], {0}); }, {.large = {{3, 100000}}}},
     {"mean_middle", {{3, 4, 5}}, [](In x) { return mean(x[0], {1}); }, {.large = {{8, 900, 33}}}},
     {"mean_long", {{2, 40}}, [](In x) { return mean(x[0], {1}); }, {.large = {{2, 200000}}}},
     {"var", {{3, 4, 5}}, [](In x) { return var(x[0]); }, {.large = {{5, 100, 1000}}}},
@@ -278,6 +279,13 @@ inline const std::vector<OpCase> kFusedCases = {
        return relu(z) * z;
      },
      {.surrogate = true, .large = kLargeNorm}},
+    {"norm_doubled",
+     {{3, 4, 5, 6}, {6}, {6}},
+     [](In x) {
+       const Tensor z = norm(x[0], x[1], x[2], true);
+       return z + z;
+     },
+     {.lo = 0.2f, .large = kLargeNorm}},
     {"norm_relu_conv",
      {{2, 5, 5, 6}, {6}, {6}, {4, 3, 3, 6}},
      [](In x) { return conv2d(relu(norm(x[0], x[1], x[2], true)), x[3], {}, {.pad = 1}); },
