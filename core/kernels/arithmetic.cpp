@@ -45,10 +45,12 @@ HWY_INLINE void Rows(Op op, Operand a, Operand b, float* y, int64_t rows, int64_
       Map(d, y, n, op, p, q);
     } else if (a.step) {
       const auto v = hn::Set(d, *q);
-      Map(d, y, n, [&](auto u) HWY_ATTR { return op(u, v); }, p);
+      Map(
+          d, y, n, [&](auto u) HWY_ATTR { return op(u, v); }, p);
     } else if (b.step) {
       const auto u = hn::Set(d, *p);
-      Map(d, y, n, [&](auto v) HWY_ATTR { return op(u, v); }, q);
+      Map(
+          d, y, n, [&](auto v) HWY_ATTR { return op(u, v); }, q);
     } else {
       const auto u = hn::Set(d, *p), v = hn::Set(d, *q);
       Map(d, y, n, [&]() HWY_ATTR { return op(u, v); });

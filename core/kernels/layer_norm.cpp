@@ -1,9 +1,9 @@
 #include "core/kernels/highway.h"
 //
-#include "core/kernels/layer_norm.h"
-
 #include <algorithm>
 #include <cmath>
+
+#include "core/kernels/layer_norm.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/layer_norm.cpp"
 #include "hwy/foreach_target.h"
@@ -20,7 +20,9 @@ using V = hn::Vec<D>;
 HWY_INLINE RowStats StatsOf(const float* x, float eps, int64_t n) {
   const D d;
   const float count = static_cast<float>(n);
-  const float mean = SumOver(d, n, [](V v) HWY_ATTR { return v; }, x) / count;
+  const float mean = SumOver(
+                         d, n, [](V v) HWY_ATTR { return v; }, x) /
+                     count;
   const V m = hn::Set(d, mean);
   // The mean is known: no cancellation of E[x^2] - E[x]^2.
   const auto square = [&](V v) HWY_ATTR {
@@ -36,9 +38,14 @@ void Forward(const float* x, const float* gamma, const float* beta, float eps, f
   for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
     stats[r] = StatsOf(x, eps, n);
     const V m = hn::Set(d, stats[r].mean), s = hn::Set(d, stats[r].inv_std);
-    Map(d, y, n, [&](V v) HWY_ATTR { return hn::Mul(hn::Sub(v, m), s); }, x);
-    if (gamma) Map(d, y, n, [](V v, V w) HWY_ATTR { return hn::Mul(v, w); }, y, gamma);
-    if (beta) Map(d, y, n, [](V v, V b) HWY_ATTR { return hn::Add(v, b); }, y, beta);
+    Map(
+        d, y, n, [&](V v) HWY_ATTR { return hn::Mul(hn::Sub(v, m), s); }, x);
+    if (gamma)
+      Map(
+          d, y, n, [](V v, V w) HWY_ATTR { return hn::Mul(v, w); }, y, gamma);
+    if (beta)
+      Map(
+          d, y, n, [](V v, V b) HWY_ATTR { return hn::Add(v, b); }, y, beta);
   }
 }
 
@@ -48,14 +55,16 @@ HWY_INLINE void InputRow(const float* x, const float* scaled, RowStats row, floa
   const V m = hn::Set(d, row.mean), s = hn::Set(d, row.inv_std);
   const auto xhat = [&](V v) HWY_ATTR { return hn::Mul(hn::Sub(v, m), s); };
   const float count = static_cast<float>(n);
-  const V mean = hn::Set(d, SumOver(d, n, [](V g) HWY_ATTR { return g; }, scaled) / count);
-  const float dot =
-      SumOver(d, n, [&](V g, V v) HWY_ATTR { return hn::Mul(g, xhat(v)); }, scaled, x);
+  const V mean = hn::Set(d, SumOver(
+                                d, n, [](V g) HWY_ATTR { return g; }, scaled) /
+                                count);
+  const float dot = SumOver(
+      d, n, [&](V g, V v) HWY_ATTR { return hn::Mul(g, xhat(v)); }, scaled, x);
   const V slope = hn::Set(d, dot / count);
-  Map(d, dx, n,
-      [&](V g, V v) HWY_ATTR {
-        return hn::Mul(s, hn::Sub(hn::Sub(g, mean), hn::Mul(xhat(v), slope)));
-      },
+  Map(
+      d, dx, n,
+      [&](V g, V v)
+          HWY_ATTR { return hn::Mul(s, hn::Sub(hn::Sub(g, mean), hn::Mul(xhat(v), slope))); },
       scaled, x);
 }
 
@@ -67,15 +76,19 @@ void Backward(const float* x, const float* gamma, const float* dy, const RowStat
   for (int64_t r = 0; r < rows; ++r, x += n, dy += n) {
     const V m = hn::Set(d, stats[r].mean), s = hn::Set(d, stats[r].inv_std);
     if (dgamma) {
-      Map(d, dgamma, n,
-          [&](V sum, V g, V v) HWY_ATTR {
-            return hn::Add(sum, hn::Mul(g, hn::Mul(hn::Sub(v, m), s)));
-          },
+      Map(
+          d, dgamma, n,
+          [&](V sum, V g, V v)
+              HWY_ATTR { return hn::Add(sum, hn::Mul(g, hn::Mul(hn::Sub(v, m), s))); },
           dgamma, dy, x);
     }
-    if (dbeta) Map(d, dbeta, n, [](V sum, V g) HWY_ATTR { return hn::Add(sum, g); }, dbeta, dy);
+    if (dbeta)
+      Map(
+          d, dbeta, n, [](V sum, V g) HWY_ATTR { return hn::Add(sum, g); }, dbeta, dy);
     if (!dx) continue;
-    if (gamma) Map(d, dx, n, [](V g, V w) HWY_ATTR { return hn::Mul(g, w); }, dy, gamma);
+    if (gamma)
+      Map(
+          d, dx, n, [](V g, V w) HWY_ATTR { return hn::Mul(g, w); }, dy, gamma);
     InputRow(x, gamma ? dx : dy, stats[r], dx, n);
     dx += n;
   }

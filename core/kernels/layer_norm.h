@@ -1,5 +1,6 @@
 #pragma once
-// Layer normalization of rows of n features: y = gamma xhat + beta, xhat = (x - mean) / sqrt(var + eps).
+// Layer normalization of rows of n features: y = gamma xhat + beta, xhat = (x - mean) / sqrt(var +
+// eps).
 
 #include <cstdint>
 

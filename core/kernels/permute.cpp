@@ -1,8 +1,8 @@
 #include "core/kernels/highway.h"
 //
-#include "core/kernels/permute.h"
-
 #include <algorithm>
+
+#include "core/kernels/permute.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/permute.cpp"
 #include "hwy/foreach_target.h"

@@ -1,10 +1,10 @@
 #include "core/kernels/highway.h"
 //
-#include "core/kernels/philox.h"
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+
+#include "core/kernels/philox.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/philox.cpp"
 #include "hwy/foreach_target.h"

@@ -9,7 +9,6 @@ namespace pare::kernels {
 void philox(uint64_t key, uint64_t counter, uint32_t* out, int64_t n) noexcept;
 
 /// y[i] = u < p ? 0 : x[i] / (1 - p), u the uniform number of an Rng with this key at counter + i.
-void dropout(const float* x, float p, uint64_t key, uint64_t counter, float* y,
-             int64_t n) noexcept;
+void dropout(const float* x, float p, uint64_t key, uint64_t counter, float* y, int64_t n) noexcept;
 
 }  // namespace pare::kernels

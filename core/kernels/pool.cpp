@@ -1,8 +1,8 @@
 #include "core/kernels/highway.h"
 //
-#include "core/kernels/pool.h"
-
 #include <limits>
+
+#include "core/kernels/pool.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/pool.cpp"
 #include "hwy/foreach_target.h"

@@ -1,6 +1,6 @@
 #pragma once
-// Pooling of one image [H, W, C], a row of outputs (forward) or of inputs (backward) at a time. Backward gathers
-// from the windows that cover an input, so rows are independent of each other.
+// Pooling of one image [H, W, C], a row of outputs (forward) or of inputs (backward) at a time.
+// Backward gathers from the windows that cover an input, so rows are independent of each other.
 
 #include <algorithm>
 #include <cstdint>
@@ -37,11 +37,13 @@ struct PoolGeometry {
   int64_t channels;
 };
 
-/// Where in its window a maximum was found: row * kernel width + column. One byte where that is enough.
+/// Where in its window a maximum was found: row * kernel width + column. One byte where that is
+/// enough.
 using TapIndex8 = uint8_t;
 using TapIndex32 = int32_t;
 
-/// y [OW, C] = the maxima of output row `oy`, the first one of equals, NaN above all. `tap` [OW, C] may be null.
+/// y [OW, C] = the maxima of output row `oy`, the first one of equals, NaN above all. `tap` [OW, C]
+/// may be null.
 void max_pool(const float* image, const PoolGeometry& g, int64_t oy, float* y,
               TapIndex8* tap) noexcept;
 void max_pool(const float* image, const PoolGeometry& g, int64_t oy, float* y,

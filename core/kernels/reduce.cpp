@@ -1,9 +1,9 @@
 #include "core/kernels/highway.h"
 //
-#include "core/kernels/reduce.h"
-
 #include <algorithm>
 #include <limits>
+
+#include "core/kernels/reduce.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/reduce.cpp"
 #include "hwy/foreach_target.h"
@@ -49,7 +49,8 @@ HWY_INLINE double SumRow(int64_t n, Term term, const In*... in) {
 }
 
 double Sum(const float* x, int64_t n) {
-  return SumRow(n, [](V v) HWY_ATTR { return v; }, x);
+  return SumRow(
+      n, [](V v) HWY_ATTR { return v; }, x);
 }
 
 double SumSquares(const float* x, float center, int64_t n) {

@@ -1,8 +1,9 @@
 #pragma once
 // Sums and maxima along rows and down columns.
 //
-// Sums are accurate: blocks of a few thousand values (a few dozen rows) in float, blocks added up in double along
-// rows and one level higher down columns. NaN is larger than everything, so that a maximum shows it.
+// Sums are accurate: blocks of a few thousand values (a few dozen rows) in float, blocks added up
+// in double along rows and one level higher down columns. NaN is larger than everything, so that a
+// maximum shows it.
 
 #include <cstdint>
 

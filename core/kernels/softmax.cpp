@@ -1,9 +1,9 @@
 #include "core/kernels/highway.h"
 //
-#include "core/kernels/softmax.h"
-
 #include <algorithm>
 #include <cmath>
+
+#include "core/kernels/softmax.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/softmax.cpp"
 #include "hwy/foreach_target.h"
@@ -35,30 +35,35 @@ HWY_INLINE float RowMax(D d, const float* x, int64_t n) {
 /// sum e^(x - top)
 HWY_INLINE float SumExp(D d, const float* x, float top, int64_t n) {
   const V t = hn::Set(d, top);
-  return SumOver(d, n, [&](V v) HWY_ATTR { return ExpOf(d, hn::Sub(v, t)); }, x);
+  return SumOver(
+      d, n, [&](V v) HWY_ATTR { return ExpOf(d, hn::Sub(v, t)); }, x);
 }
 
 /// y = e^(x - top); returns the sum.
 HWY_INLINE float StoreExp(D d, const float* x, float top, float* y, int64_t n) {
   const V t = hn::Set(d, top);
-  Map(d, y, n, [&](V v) HWY_ATTR { return ExpOf(d, hn::Sub(v, t)); }, x);
-  return SumOver(d, n, [](V v) HWY_ATTR { return v; }, y);
+  Map(
+      d, y, n, [&](V v) HWY_ATTR { return ExpOf(d, hn::Sub(v, t)); }, x);
+  return SumOver(
+      d, n, [](V v) HWY_ATTR { return v; }, y);
 }
 
 void Softmax(const float* x, float* y, int64_t rows, int64_t n) {
   const D d;
   for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
     const V total = hn::Set(d, StoreExp(d, x, RowMax(d, x, n), y, n));
-    Map(d, y, n, [&](V v) HWY_ATTR { return hn::Div(v, total); }, y);
+    Map(
+        d, y, n, [&](V v) HWY_ATTR { return hn::Div(v, total); }, y);
   }
 }
 
 void SoftmaxGrad(const float* y, const float* dy, float* dx, int64_t rows, int64_t n) {
   const D d;
   for (int64_t r = 0; r < rows; ++r, y += n, dy += n, dx += n) {
-    const V dot =
-        hn::Set(d, SumOver(d, n, [](V p, V g) HWY_ATTR { return hn::Mul(p, g); }, y, dy));
-    Map(d, dx, n, [&](V p, V g) HWY_ATTR { return hn::Mul(p, hn::Sub(g, dot)); }, y, dy);
+    const V dot = hn::Set(d, SumOver(
+                                 d, n, [](V p, V g) HWY_ATTR { return hn::Mul(p, g); }, y, dy));
+    Map(
+        d, dx, n, [&](V p, V g) HWY_ATTR { return hn::Mul(p, hn::Sub(g, dot)); }, y, dy);
   }
 }
 
@@ -67,15 +72,18 @@ void LogSoftmax(const float* x, float* y, int64_t rows, int64_t n) {
   for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
     const float top = RowMax(d, x, n);
     const V t = hn::Set(d, top), log_sum = hn::Set(d, std::log(SumExp(d, x, top, n)));
-    Map(d, y, n, [&](V v) HWY_ATTR { return hn::Sub(hn::Sub(v, t), log_sum); }, x);
+    Map(
+        d, y, n, [&](V v) HWY_ATTR { return hn::Sub(hn::Sub(v, t), log_sum); }, x);
   }
 }
 
 void LogSoftmaxGrad(const float* y, const float* dy, float* dx, int64_t rows, int64_t n) {
   const D d;
   for (int64_t r = 0; r < rows; ++r, y += n, dy += n, dx += n) {
-    const V total = hn::Set(d, SumOver(d, n, [](V g) HWY_ATTR { return g; }, dy));
-    Map(d, dx, n, [&](V v, V g) HWY_ATTR { return hn::NegMulAdd(ExpOf(d, v), total, g); }, y, dy);
+    const V total = hn::Set(d, SumOver(
+                                   d, n, [](V g) HWY_ATTR { return g; }, dy));
+    Map(
+        d, dx, n, [&](V v, V g) HWY_ATTR { return hn::NegMulAdd(ExpOf(d, v), total, g); }, y, dy);
   }
 }
 
@@ -87,11 +95,13 @@ HWY_INLINE float LabelRow(D d, const float* z, int64_t label, float smoothing, f
   const float total = dz ? StoreExp(d, z, top, dz, n) : SumExp(d, z, top, n);
   float hit = (1.0f - smoothing) * (z[label] - top);
   if (smoothing > 0) {
-    hit += share * SumOver(d, n, [&](V v) HWY_ATTR { return hn::Sub(v, t); }, z);
+    hit += share * SumOver(
+                       d, n, [&](V v) HWY_ATTR { return hn::Sub(v, t); }, z);
   }
   if (dz) {
     const V sum = hn::Set(d, total), u = hn::Set(d, share);
-    Map(d, dz, n, [&](V e) HWY_ATTR { return hn::Sub(hn::Div(e, sum), u); }, dz);
+    Map(
+        d, dz, n, [&](V e) HWY_ATTR { return hn::Sub(hn::Div(e, sum), u); }, dz);
     dz[label] -= 1.0f - smoothing;
   }
   return std::log(total) - hit;
@@ -106,11 +116,12 @@ HWY_INLINE float ProbabilityRow(D d, const float* z, const float* p, float smoot
   const auto smooth = [&](V v) HWY_ATTR { return hn::Add(hn::Mul(keep, v), share); };
   const float total = dz ? StoreExp(d, z, top, dz, n) : SumExp(d, z, top, n);
   const float mass = SumOver(d, n, smooth, p);
-  const float hit =
-      SumOver(d, n, [&](V q, V v) HWY_ATTR { return hn::Mul(smooth(q), hn::Sub(v, t)); }, p, z);
+  const float hit = SumOver(
+      d, n, [&](V q, V v) HWY_ATTR { return hn::Mul(smooth(q), hn::Sub(v, t)); }, p, z);
   if (dz) {
     const V sum = hn::Set(d, total), m = hn::Set(d, mass);
-    Map(d, dz, n,
+    Map(
+        d, dz, n,
         [&](V e, V q) HWY_ATTR { return hn::Sub(hn::Mul(hn::Div(e, sum), m), smooth(q)); }, dz, p);
   }
   return mass * std::log(total) - hit;

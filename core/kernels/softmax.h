@@ -15,8 +15,8 @@ void log_softmax(const float* x, float* y, int64_t rows, int64_t n) noexcept;
 /// dx = dy - e^y sum dy
 void log_softmax_grad(const float* y, const float* dy, float* dx, int64_t rows, int64_t n) noexcept;
 
-/// What the rows should have been: class indices [rows] or probabilities [rows, n], both smoothed to
-/// t = (1 - smoothing) target + smoothing / n.
+/// What the rows should have been: class indices [rows] or probabilities [rows, n], both smoothed
+/// to t = (1 - smoothing) target + smoothing / n.
 struct Targets {
   const float* values;
   bool probabilities;
