@@ -1,0 +1,59 @@
+#pragma once
+// Binary weights and activations.
+//   XNOR-Net, Rastegari et al. 2016, arXiv:1603.05279; BinaryNet, Courbariaux et al. 2016,
+//   arXiv:1602.02830
+
+#include "core/ops.h"
+#include "quant/quantizer.h"
+
+namespace pare::quant {
+
+struct BinaryWeightOptions {
+  bool center =
+      true;  // subtract the mean over the input channels, one per (out, kernel row, column)
+  bool clamp = true;  // then limit to [-1, 1]
+  bool alpha = true;  // scale each filter by its mean magnitude; else the weights are +1 and -1
+  /// How center and clamp act.
+  /// true: on the stored weight, at every training forward, and unseen by the gradient, as
+  /// XNOR-Net's
+  ///   authors and micronet do it. The optimizer then always starts from centred weights within
+  ///   [-1, 1]. A weight that is frozen or computed, and every weight in eval mode, is left as it
+  ///   is and a copy is used.
+  /// false: as part of the function, with the true gradient; the stored weight is the optimizer's
+  /// alone.
+  bool in_place = true;
+};
+
+/// v = clamp(w - mean_in(w), -1, 1)
+/// y = alpha sign(v),  alpha = mean |v| of the filter,  sign(0) = +1
+/// dv_i = alpha dy_i + sign(v_i) / n sum_j dy_j sign(v_j)     (sign passes straight through)
+/// With one input channel per group there is nothing to centre on: the mean is the weight, so it
+/// stays.
+struct BinaryWeight final : Quantizer {
+  explicit BinaryWeight(const BinaryWeightOptions& options = {}) : opt(options) {}
+  Tensor forward(const Tensor& w) override;
+  std::string describe() const override;
+  int bits() const override { return 1; }
+  int64_t scales(const Tensor& w) const override { return opt.alpha ? w.dim(0) : 0; }
+
+  BinaryWeightOptions opt;
+};
+
+/// The last two lines of the formula: y and its gradient to w, taken at the values v (w's own if it
+/// is prepared).
+Tensor binarize(const Tensor& w, const Tensor& v, bool alpha);
+
+/// y = sign(x), sign(0) = +1;  dx by the chosen rule (core/kernels/pointwise.h).
+struct BinaryActivation final : Quantizer {
+  explicit BinaryActivation(Ste rule = Ste::clip) : ste(rule) {}
+  Tensor forward(const Tensor& x) override { return sign(x, ste); }
+  std::string describe() const override;
+  int bits() const override { return 1; }
+
+  Ste ste;
+};
+
+/// "identity", "clip", "triangle", "poly"
+const char* ste_name(Ste ste);
+
+}  // namespace pare::quant
