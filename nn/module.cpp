@@ -71,7 +71,8 @@ Tensor Layer::operator()(const Tensor& x) const {
   if (!module_) return x;
   try {
     Tensor y = module_->forward(x);
-    if (innermost_observer) [[unlikely]] ForwardObserver::notify(*module_, x, y);
+    if (innermost_observer) [[unlikely]]
+      ForwardObserver::notify(*module_, x, y);
     return y;
   } catch (Error& e) {
     if (!e.has_path() && !module_->path.empty()) e.add_path(module_->path);

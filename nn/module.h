@@ -1,6 +1,6 @@
 #pragma once
-// Modules: a tree of named fields. visit() names each field once; parameters, state dicts, copies, training mode,
-// descriptions and optimizer groups are all visitors over it.
+// Modules: a tree of named fields. visit() names each field once; parameters, state dicts, copies,
+// training mode, descriptions and optimizer groups are all visitors over it.
 
 #include <concepts>
 #include <functional>
@@ -21,7 +21,9 @@ class Visitor {
  public:
   virtual ~Visitor() = default;
 
-  Visitor& operator()(std::string_view name, Tensor& parameter) { return on_parameter(name, parameter), *this; }
+  Visitor& operator()(std::string_view name, Tensor& parameter) {
+    return on_parameter(name, parameter), *this;
+  }
   Visitor& operator()(std::string_view name, Layer& child) { return on_child(name, child), *this; }
   Visitor& operator()(std::string_view name, Rng& rng) { return on_rng(name, rng), *this; }
   /// State that is saved but not learned: running statistics.
@@ -46,8 +48,8 @@ struct Module {
   std::string path;  // "layer1.0.conv1", set by nn::assign_paths; part of error messages
 };
 
-/// A module, owned, as a value. Copying clones the weights, an empty one is the identity, assigning is how a
-/// rewrite replaces a layer. Any struct derived from Module converts to it.
+/// A module, owned, as a value. Copying clones the weights, an empty one is the identity, assigning
+/// is how a rewrite replaces a layer. Any struct derived from Module converts to it.
 class Layer {
  public:
   Layer() = default;
@@ -82,8 +84,8 @@ class Layer {
   std::unique_ptr<Module> (*copy_)(const Module&) = nullptr;
 };
 
-/// While one lives, it is told of every Layer call on its thread, inner ones first: summaries, tracing and
-/// calibration look at a model this way. Several may be nested; each of them is told.
+/// While one lives, it is told of every Layer call on its thread, inner ones first: summaries,
+/// tracing and calibration look at a model this way. Several may be nested; each of them is told.
 class ForwardObserver {
  public:
   ForwardObserver();
@@ -122,10 +124,12 @@ struct NamedTensor {
 /// Learned tensors with their paths, in visiting order.
 std::vector<NamedTensor> parameters(const Layer& model);
 std::vector<NamedTensor> buffers(const Layer& model);
-/// Calls f(path, layer) for every non-empty layer below (and including, with path "") the root, parents first.
-/// Assigning to the layer replaces it; its new fields are then walked.
-void for_each_layer(Layer& root, const std::function<void(const std::string& path, Layer& layer)>& f);
-void for_each_rng(const Layer& root, const std::function<void(const std::string& path, Rng& rng)>& f);
+/// Calls f(path, layer) for every non-empty layer below (and including, with path "") the root,
+/// parents first. Assigning to the layer replaces it; its new fields are then walked.
+void for_each_layer(Layer& root,
+                    const std::function<void(const std::string& path, Layer& layer)>& f);
+void for_each_rng(const Layer& root,
+                  const std::function<void(const std::string& path, Rng& rng)>& f);
 /// Switches batch norm, dropout and quantizers between batch and running behaviour.
 void set_training(Layer& model, bool training);
 /// Eval mode while it lives; then every module has the flag it had before.

@@ -84,7 +84,8 @@ TEST_CASE("a copied layer has its own values, flags and generators") {
   assigned = net;
   parameters(assigned)[1].tensor.fill_(3);
   CHECK(parameters(net)[1].tensor == Tensor::zeros({4}));
-  assigned = assigned;
+  const Layer& itself = assigned;
+  assigned = itself;
   CHECK(parameters(assigned)[1].tensor == Tensor::full({4}, 3));
 }
 
