@@ -1,0 +1,95 @@
+// Fused and plain results must agree: bit for bit in the forward, whose arithmetic is the same, and
+// in the gradients up to the order of two multiplications.
+
+#include "core/deferred.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "core/autograd.h"
+#include "core/ops.h"
+
+using namespace pare;
+
+namespace {
+
+struct Result {
+  Tensor y, dx, dgamma, dbeta, dresidual;
+};
+
+using Tail = std::function<Tensor(const Tensor& z, const Tensor& residual)>;
+
+Result run(const Tail& tail, bool fused, bool train) {
+  set_fusion(fused);
+  Rng rng(9);
+  const Tensor x = Tensor::normal({3, 5, 7, 21}, rng, 0.5f, 2.0f).requires_grad_();
+  const Tensor gamma = Tensor::uniform({21}, rng, -1.5f, 1.5f).requires_grad_();
+  const Tensor beta = Tensor::normal({21}, rng).requires_grad_();
+  const Tensor residual = Tensor::normal(x.shape(), rng).requires_grad_();
+  const Tensor dy = Tensor::normal(x.shape(), rng);
+  Tensor mean = Tensor::uniform({21}, rng), var = Tensor::uniform({21}, rng, 0.5f, 2.0f);
+  const Tensor y = tail(batch_norm(x, gamma, beta, mean, var, {.train = train}), residual);
+  y.backward(dy);
+  set_fusion(true);
+  return {y.detach(), x.grad(), gamma.grad(), beta.grad(), residual.grad()};
+}
+
+double gap(const Tensor& a, const Tensor& b) {
+  if (!a || !b) return static_cast<bool>(a) == static_cast<bool>(b) ? 0 : 1e30;
+  double worst = 0, scale = 1e-30;
+  for (int64_t i = 0; i < a.numel(); ++i) {
+    worst = std::max(worst, std::abs(double{a.data()[i]} - b.data()[i]));
+    scale = std::max(scale, std::abs(double{b.data()[i]}));
+  }
+  return worst / scale;
+}
+
+}  // namespace
+
+TEST_CASE("what joins batch_norm's pass gives the plain result") {
+  const std::vector<std::pair<const char*, Tail>> tails = {
+      {"alone", [](const Tensor& z, const Tensor&) { return z; }},
+      {"relu", [](const Tensor& z, const Tensor&) { return relu(z); }},
+      {"relu6", [](const Tensor& z, const Tensor&) { return relu6(z); }},
+      {"leaky_relu", [](const Tensor& z, const Tensor&) { return leaky_relu(z, 0.1f); }},
+      {"hard_swish", [](const Tensor& z, const Tensor&) { return hard_swish(z); }},
+      {"sign", [](const Tensor& z, const Tensor&) { return sign(z, Ste::clip); }},
+      {"sign, soft", [](const Tensor& z, const Tensor&) { return sign(z, Ste::triangle); }},
+      {"residual", [](const Tensor& z, const Tensor& r) { return z + r; }},
+      {"residual from the left", [](const Tensor& z, const Tensor& r) { return r + z; }},
+      {"residual, relu", [](const Tensor& z, const Tensor& r) { return relu(z + r); }},
+      {"relu, residual", [](const Tensor& z, const Tensor& r) { return relu(z) + r; }},
+      {"not fusable", [](const Tensor& z, const Tensor&) { return silu(z); }},
+      {"used twice", [](const Tensor& z, const Tensor& r) { return relu(z) + z * r; }},
+      {"added to itself", [](const Tensor& z, const Tensor&) { return relu(z + z); }},
+  };
+  for (bool train : {true, false}) {
+    for (const auto& [name, tail] : tails) {
+      CAPTURE(std::string(name));
+      CAPTURE(train);
+      const Result fused = run(tail, true, train), plain = run(tail, false, train);
+      CHECK(fused.y == plain.y);
+      // Sums of 105 float32 terms; the factor f' is applied before or after one multiplication.
+      CHECK(gap(fused.dx, plain.dx) < 2e-6);
+      CHECK(gap(fused.dgamma, plain.dgamma) < 2e-6);
+      CHECK(gap(fused.dbeta, plain.dbeta) < 2e-6);
+      CHECK(gap(fused.dresidual, plain.dresidual) < 2e-6);
+    }
+  }
+}
+
+TEST_CASE("values appear when they are read, and only then") {
+  Rng rng(1);
+  const Tensor x = Tensor::normal({4, 6}, rng);
+  Tensor mean = Tensor::zeros({6}), var = Tensor::ones({6});
+  const Tensor z = batch_norm(x, {}, {}, mean, var);
+  CHECK(z.pending());
+  const Tensor a = relu(z);
+  CHECK(a.pending());
+  const Tensor view = a.detach();
+  CHECK(view.at({1, 1}) == std::max(z.at({1, 1}), 0.0f));
+  CHECK_FALSE(a.pending());
+  CHECK(a == relu(z.clone()));
+}

@@ -1,0 +1,62 @@
+#include "core/parallel.h"
+
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <stdexcept>
+#include <vector>
+
+#include "core/scratch.h"
+
+using namespace pare;
+
+TEST_CASE("every index is visited once, in chunks of the grain") {
+  for (int threads : {1, 2, 5}) {
+    set_num_threads(threads);
+    for (int64_t n : {0, 1, 7, 64, 1000}) {
+      for (int64_t grain : {1, 3, 64, 5000}) {
+        std::vector<std::atomic<int>> seen(static_cast<size_t>(n));
+        parallel_for(n, grain, [&](Range r) {
+          CHECK_MESSAGE(r.begin % grain == 0, "ranges start at a multiple of the grain");
+          for (int64_t i = r.begin; i < r.end; ++i) ++seen[static_cast<size_t>(i)];
+        });
+        for (const auto& s : seen) REQUIRE(s == 1);
+      }
+    }
+  }
+  set_num_threads(0);
+}
+
+TEST_CASE("the first exception comes out, and the threads go on working afterwards") {
+  set_num_threads(3);
+  CHECK_THROWS_AS(parallel_for(100, 1, [](Range) { throw std::runtime_error("inside"); }),
+                  std::runtime_error);
+  std::atomic<int64_t> sum = 0;
+  parallel_for(100, 1, [&](Range r) { sum += r.size(); });
+  CHECK(sum == 100);
+  set_num_threads(0);
+}
+
+TEST_CASE("a loop inside a loop runs serially and completely") {
+  std::atomic<int64_t> sum = 0;
+  parallel_for(8, 1, [&](Range outer) {
+    for (int64_t i = outer.begin; i < outer.end; ++i)
+      parallel_for(10, 1, [&](Range r) { sum += r.size(); });
+  });
+  CHECK(sum == 80);
+}
+
+TEST_CASE("scratch nests, and blocks stay where they are while the arena grows") {
+  Scratch outer;
+  float* a = outer.floats(1000);
+  a[999] = 1.0f;
+  float* inner_block;
+  {
+    Scratch inner;
+    inner_block = inner.floats(10);
+    inner.floats(4 << 20)[0] = 2.0f;  // larger than the first chunk
+  }
+  CHECK(a[999] == 1.0f);
+  Scratch again;
+  CHECK(again.floats(10) == inner_block);
+}
