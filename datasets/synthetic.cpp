@@ -25,6 +25,15 @@ using Canvas = std::array<Color, kSide * kSide>;  // row by row, 0 .. 1
 
 Color random_color(Rng& rng) { return {rng.uniform(), rng.uniform(), rng.uniform()}; }
 
+/// Each channel up to `spread` away.
+Color near(const Color& color, float spread, Rng& rng) {
+  Color other;
+  for (size_t c = 0; c < 3; ++c) {
+    other[c] = std::clamp(color[c] + rng.uniform(-spread, spread), 0.0f, 1.0f);
+  }
+  return other;
+}
+
 Point random_point(Rng& rng, float margin) {
   return {rng.uniform(margin, kSide - margin), rng.uniform(margin, kSide - margin)};
 }
@@ -50,7 +59,7 @@ float coverage(float distance) { return std::clamp(0.5f - distance, 0.0f, 1.0f);
 /// A straight blend of two colours with a faint wave on it.
 void draw_background(Canvas& canvas, Rng& rng) {
   canvas.fill(random_color(rng));
-  const Color other = random_color(rng);
+  const Color other = near(canvas[0], 0.35f, rng);
   const float angle = rng.uniform(0, 2 * kPi), wave = rng.uniform(0, 0.15f);
   const float pitch = rng.uniform(0.3f, 1.0f), phase = rng.uniform(0, 2 * kPi);
   const float nx = std::cos(angle) / kSide, ny = std::sin(angle) / kSide;
@@ -80,24 +89,20 @@ Color contrasting(const Color& there, float contrast, Rng& rng) {
   bool brighter = rng.coin();
   if (grey + contrast > 0.95f) brighter = false;
   if (grey - contrast < 0.05f) brighter = true;
-  Color color;
-  for (size_t c = 0; c < 3; ++c) {
-    const float shift = brighter ? contrast : -contrast;
-    color[c] = std::clamp(there[c] + shift + rng.uniform(-0.2f, 0.2f), 0.0f, 1.0f);
-  }
-  return color;
+  const float shift = brighter ? contrast : -contrast;
+  return near({there[0] + shift, there[1] + shift, there[2] + shift}, 0.15f, rng);
 }
 
 void draw_figure(Canvas& canvas, Figure figure, Rng& rng) {
-  const float r = rng.uniform(7, 12);
+  const float r = rng.uniform(8, 12);
   const Pattern pattern{rng.uniform(4.5f, 7.5f), random_point(rng, 0)};
-  const Point at = random_point(rng, 0.8f * r + 2);
+  const Point at = random_point(rng, 0.9f * r + 2);
   // Rows turned by 90 degrees would be columns: these two, and they alone, stay nearly upright.
   const bool upright = figure == Figure::rows || figure == Figure::columns;
   const float angle = upright ? rng.uniform(-0.35f, 0.35f) : rng.uniform(0, 2 * kPi);
   const float cos = std::cos(angle), sin = std::sin(angle);
   const Color& there = canvas[static_cast<size_t>(at.y) * kSide + static_cast<size_t>(at.x)];
-  const Color color = contrasting(there, rng.uniform(0.25f, 0.6f), rng);
+  const Color color = contrasting(there, rng.uniform(0.3f, 0.6f), rng);
   paint(canvas, color, at, 1.2f * r + 1, [&](Point p) {
     const float x = p.x - at.x, y = p.y - at.y;
     return coverage(distance(figure, {cos * x + sin * y, cos * y - sin * x}, r, pattern));
@@ -127,7 +132,7 @@ void draw_image(Figure figure, Rng rng, uint8_t* pixels) {
   draw_clutter(canvas, rng.below(4), 2.0f, rng);
   draw_figure(canvas, figure, rng);
   draw_clutter(canvas, rng.below(3), 1.5f, rng);
-  quantize(canvas, rng.uniform(0.02f, 0.08f), rng.split(1), pixels);
+  quantize(canvas, rng.uniform(0.01f, 0.06f), rng.split(1), pixels);
 }
 
 }  // namespace
