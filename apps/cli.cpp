@@ -215,13 +215,6 @@ void Fields::operator()(std::vector<int64_t>& value, const std::string& name,
                      set, [&value] { return Json(value); }});
 }
 
-const Fields::Field* Fields::find(const std::string& name) const {
-  for (const Field& f : fields_) {
-    if (f.name == name) return &f;
-  }
-  return nullptr;
-}
-
 Given parse(const Fields& fields, const Program& program, int argc, char** argv) {
   cxxopts::Options options = describe(fields, program);
   const std::vector<std::string> args = normalize(argc, argv);

@@ -46,7 +46,6 @@ class Fields {
                   const Rule& rule = {});
 
   const std::vector<Field>& all() const { return fields_; }
-  const Field* find(const std::string& name) const;
 
  private:
   std::string group_;
@@ -90,12 +89,12 @@ Json to_json(Args& args) {
   return out;
 }
 
-/// Takes over the values that to_json saved, where no flag was given. A flag that was given must
-/// agree with the saved value; `who` saved it, for the error: "runs/a was started with".
 struct Exceptions {
   std::set<std::string> skip = {};        // flags that are not taken over
   std::set<std::string> may_differ = {};  // taken over, but a flag given wins
 };
+/// Takes over the values that to_json saved, where no flag was given. A flag that was given must
+/// agree with the saved value; `who` saved it, for the error: "runs/a was started with".
 void inherit(const Fields& fields, const Json& saved, const Given& given, const std::string& who,
              const Exceptions& exceptions = {});
 

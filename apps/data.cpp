@@ -18,6 +18,13 @@ void DataArgs::fields(cli::Fields& f, bool training) {
   f(eval_batch_size, "eval-batch-size", "images per batch when evaluating", {.min = 1});
 }
 
+void DataArgs::adopt(const std::string& trained_on, const std::string& normalized_as,
+                     const cli::Given& given) {
+  const bool other_files = given.has("data") && trained_on == "synthetic";  // which has no files
+  if (!given.has("dataset") && !other_files) dataset = trained_on;
+  if (!given.has("normalize")) normalize = normalized_as;
+}
+
 std::string DataArgs::name() const {
   if (!dataset.empty()) return dataset;
   return data.empty() ? "synthetic" : "cifar10";

@@ -15,6 +15,9 @@ struct DataArgs {
   int64_t train_limit = 0, test_limit = 0, eval_batch_size = 256;
 
   void fields(cli::Fields& f, bool training);
+  /// Stays with what a checkpoint was trained on where no flag says otherwise.
+  void adopt(const std::string& trained_on, const std::string& normalized_as,
+             const cli::Given& given);
   /// The data set meant: --dataset, or cifar10 if only --data is given, or synthetic.
   std::string name() const;
   /// The normalization meant: --normalize, or the data set's own.

@@ -52,36 +52,39 @@ class Run {
 
   int operator()() {
     set_num_threads(static_cast<int>(args_.threads));
-    load_data();
+    read_start();
+    train_images_ = load_split(args_.data, datasets::Split::train);
+    test_images_ = load_split(args_.data, datasets::Split::test);
     build_model();
     return train();
   }
 
  private:
-  void load_data() {
-    train_images_ = load_split(args_.data, datasets::Split::train);
-    test_images_ = load_split(args_.data, datasets::Split::test);
+  /// The weights to start from; what they say about model and data holds unless flags say
+  /// otherwise.
+  void read_start() {
+    start_ = args_.init.empty() ? args_.refine : args_.init;
+    if (args_.resume) start_.clear();
+    if (start_.empty()) return;
+    start_file_ = safetensors::read(start_);
+    const auto card = ModelCard::read(start_file_, start_);
+    if (!card) return;
+    std::set<std::string> skip{"bn-momentum", "dropout"};
+    if (!args_.init.empty()) skip.insert("quant");
+    adopt(args_.model, *card, given_, skip, start_);
+    args_.data.adopt(card->dataset, card->normalize, given_);
   }
 
   void build_model() {
-    const std::string& start = args_.init.empty() ? args_.refine : args_.init;
-    safetensors::File weights;
-    if (!start.empty() && !args_.resume) {
-      weights = safetensors::read(start);
-      if (const auto card = ModelCard::read(weights, start)) {
-        std::set<std::string> skip{"bn-momentum", "dropout"};
-        if (!args_.init.empty()) skip.insert("quant");
-        adopt(args_.model, *card, given_, skip, start);
-      }
-    }
     card_ = {args_.model, train_images_->classes(), train_images_->image, args_.data.name(),
              args_.data.normalization()};
     model_ = build_float(card_);
     Rng rng(static_cast<uint64_t>(args_.seed));
     nn::init(model_, rng, models::init_options(args_.model.model));
-    if (!weights.entries.empty() && !args_.init.empty()) load_float_weights(model_, weights, start);
+    if (!start_.empty() && !args_.init.empty()) load_float_weights(model_, start_file_, start_);
     quantizers_ = quantize(model_, card_);
-    if (!weights.entries.empty() && !args_.refine.empty()) load_weights(model_, weights, start);
+    if (!start_.empty() && !args_.refine.empty()) load_weights(model_, start_file_, start_);
+    start_file_ = {};
     summary_ = nn::summarize(model_, card_.image);
   }
 
@@ -222,6 +225,8 @@ class Run {
   std::string program_;
   Console console_;
   RunFolder folder_;
+  std::string start_;  // file of --init or --refine
+  safetensors::File start_file_;
   std::shared_ptr<const datasets::ImageSet> train_images_, test_images_;
   ModelCard card_;
   nn::Layer model_;

@@ -8,21 +8,26 @@ namespace {
 
 constexpr double kBarSeconds = 0.1;    // between redraws on a terminal
 constexpr double kLineSeconds = 30.0;  // between lines in a log
-constexpr int64_t kBarWidth = 20;
+constexpr int64_t kBarWidth = 10;
 
 std::string epoch_of(int64_t epoch, int64_t epochs) { return fmt::format("{}/{}", epoch, epochs); }
 
-std::string bar(int64_t done, int64_t all) {
-  const auto filled = static_cast<size_t>(kBarWidth * done / all);
-  return "[" + std::string(filled, '#') + std::string(kBarWidth - filled, '.') + "]";
+/// Fits into 80 columns up to a thousand epochs: "   12/300  [####......]  loss ...". Testing draws
+/// =.
+std::string status_line(const nn::Moment& m) {
+  const auto filled = static_cast<size_t>(kBarWidth * m.batch / m.batches);
+  const char fill = m.phase == nn::Moment::Phase::train ? '#' : '=';
+  return fmt::format("{:>9}  [{}{}]  loss {:.4f}  top-1 {:.2f} %  {:.0f} img/s  {} left",
+                     epoch_of(m.epoch, m.epochs), std::string(filled, fill),
+                     std::string(kBarWidth - filled, '.'), m.score.loss(), m.score.top1(),
+                     m.images_per_second, format_seconds(m.seconds_left));
 }
 
-std::string describe(const nn::Moment& m, bool with_bar) {
-  const bool training = m.phase == nn::Moment::Phase::train;
-  return fmt::format("{:>9}  {} {}{:>3} %  loss {:.4f}  top-1 {:.2f} %  {:.0f} images/s  {} left",
-                     epoch_of(m.epoch, m.epochs), training ? "train" : "test ",
-                     with_bar ? bar(m.batch, m.batches) + " " : "", 100 * m.batch / m.batches,
-                     m.score.loss(), m.score.top1(), m.images_per_second,
+std::string log_line(const nn::Moment& m) {
+  return fmt::format("{:>9}  {} {:>3} %  loss {:.4f}  top-1 {:.2f} %  {:.0f} images/s  {} left",
+                     epoch_of(m.epoch, m.epochs),
+                     m.phase == nn::Moment::Phase::train ? "train" : "test ",
+                     100 * m.batch / m.batches, m.score.loss(), m.score.top1(), m.images_per_second,
                      format_seconds(m.seconds_left));
 }
 
@@ -42,9 +47,9 @@ void TrainView::on_batch(const nn::Moment& m) {
   if (since < (console_.terminal() ? kBarSeconds : kLineSeconds)) return;
   shown_ = now;
   if (console_.terminal()) {
-    console_.status(describe(m, true));
+    console_.status(status_line(m));
   } else {
-    console_.print(describe(m, false));
+    console_.print(log_line(m));
   }
 }
 

@@ -56,17 +56,16 @@ struct Progress {
 
 struct TrainOptions {
   int64_t epochs = 1;
-  int64_t max_steps =
-      0;              // > 0: stop after so many optimizer steps, counted from the start of the run
-  Schedule schedule;  // empty: the optimizer's learning rate stays
+  int64_t max_steps = 0;   // > 0: stop after so many optimizer steps since the start of the run
+  Schedule schedule = {};  // empty: the optimizer's learning rate stays
   Loss loss = cross_entropy_loss();
-  std::vector<Penalty> penalties;
+  std::vector<Penalty> penalties = {};
   float clip_grad = 0;  // > 0: largest joint L2 norm of the gradients
-  float ema = 0;    // > 0: decay of averaged weights, which are then evaluated and saved as best
-  std::string dir;  // of best.safetensors and last.safetensors; empty: nothing is saved
-  int64_t save_every = 0;      // > 0: steps between saves of last.safetensors within an epoch
-  Metadata metadata;           // put into every checkpoint
-  std::function<bool()> stop;  // asked between batches; true: save and return
+  float ema = 0;  // > 0: decay of averaged weights, which are then evaluated and saved as best
+  std::string dir = {};    // of best.safetensors and last.safetensors; empty: nothing is saved
+  int64_t save_every = 0;  // > 0: steps between saves of last.safetensors within an epoch
+  Metadata metadata = {};  // put into every checkpoint
+  std::function<bool()> stop = {};  // asked between batches; true: save and return
 };
 
 struct TrainResult {

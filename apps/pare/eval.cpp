@@ -43,9 +43,7 @@ ModelCard card_of(EvalArgs& args, const cli::Given& given, const safetensors::Fi
     return {.args = args.model};
   }
   adopt(args.model, *card, given, {"bn-momentum", "dropout"}, args.weights);
-  const bool same_data = !given.has("dataset") && !given.has("data");
-  if (same_data) args.data.dataset = card->dataset;
-  if (!given.has("normalize")) args.data.normalize = card->normalize;
+  args.data.adopt(card->dataset, card->normalize, given);
   return *card;
 }
 
@@ -57,7 +55,12 @@ int eval(EvalArgs& args, const cli::Given& given) {
 
   const safetensors::File file = safetensors::read(args.weights);
   ModelCard card = card_of(args, given, file);
+  const bool ours = !card.dataset.empty();
   const auto images = load_split(args.data, datasets::Split::test);
+  PARE_CHECK(
+      !ours || (card.classes == images->classes() && card.image.dim(-1) == images->image.dim(-1)),
+      args.weights, ": was made for ", card.classes, " classes and ", card.image.dim(-1),
+      " channels, ", args.data.name(), " has ", images->classes(), " and ", images->image.dim(-1));
   card.args = args.model;
   card.classes = images->classes();
   card.image = images->image;

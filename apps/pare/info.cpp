@@ -1,6 +1,6 @@
 #include <fmt/format.h>
 
-#include <filesystem>
+#include <cstdlib>
 
 #include "apps/console.h"
 #include "apps/model.h"
@@ -98,8 +98,8 @@ void show_card(Console& console, const ModelCard& card, const safetensors::File&
   }
   const auto top1 = file.metadata.find("test_top1"), epoch = file.metadata.find("epoch");
   if (top1 != file.metadata.end() && epoch != file.metadata.end()) {
-    console.entry("test", fmt::format("{:.2f} % top-1 after epoch {}", std::stod(top1->second),
-                                      epoch->second));
+    console.entry("test", fmt::format("{:.2f} % top-1 after epoch {}",
+                                      std::strtod(top1->second.c_str(), nullptr), epoch->second));
   }
   console.print("");
 }
