@@ -28,9 +28,8 @@ struct LayerInfo {
 
 /// What goes into a layer. An empty part leaves the socket as it is.
 struct Spec {
-  nn::Layer weight, input;
-  bool xnor_scale =
-      false;  // wrap the layer so that its output is multiplied by XNOR-Net's K (quant/xnor.h)
+  nn::Layer weight = {}, input = {};
+  bool xnor_scale = false;  // wrap the layer: its output times XNOR-Net's K (quant/xnor.h)
 };
 
 /// A nonlinearity of a model, and where it stands.
@@ -91,7 +90,7 @@ std::vector<ActivationInfo> activations(nn::Layer& model);
 /// What becomes of a nonlinearity: nothing, or `layer` in its place (an empty one is the identity).
 struct Replacement {
   bool replace = false;
-  nn::Layer layer;
+  nn::Layer layer = {};
 };
 using ActivationRule = std::function<Replacement(const ActivationInfo&)>;
 /// Asks the rule about every nonlinearity. The report lists the replaced ones.

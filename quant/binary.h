@@ -9,26 +9,20 @@
 namespace pare::quant {
 
 struct BinaryWeightOptions {
-  bool center =
-      true;  // subtract the mean over the input channels, one per (out, kernel row, column)
-  bool clamp = true;  // then limit to [-1, 1]
-  bool alpha = true;  // scale each filter by its mean magnitude; else the weights are +1 and -1
-  /// How center and clamp act.
-  /// true: on the stored weight, at every training forward, and unseen by the gradient, as
-  /// XNOR-Net's
-  ///   authors and micronet do it. The optimizer then always starts from centred weights within
-  ///   [-1, 1]. A weight that is frozen or computed, and every weight in eval mode, is left as it
-  ///   is and a copy is used.
-  /// false: as part of the function, with the true gradient; the stored weight is the optimizer's
-  /// alone.
+  bool center = true;  // subtract the mean over the input channels, per filter and kernel place
+  bool clamp = true;   // then limit to [-1, 1]
+  bool alpha = true;   // scale each filter by its mean magnitude; else the weights are +1 and -1
+  /// true: center and clamp change the stored weight at every training forward, unseen by the
+  /// gradient, as in XNOR-Net's own code and micronet: the optimizer always starts from centred
+  /// weights within [-1, 1]. Frozen or computed weights, and all in eval mode, stay as they are.
+  /// false: they are part of the function, with their true gradient.
   bool in_place = true;
 };
 
 /// v = clamp(w - mean_in(w), -1, 1)
 /// y = alpha sign(v),  alpha = mean |v| of the filter,  sign(0) = +1
 /// dv_i = alpha dy_i + sign(v_i) / n sum_j dy_j sign(v_j)     (sign passes straight through)
-/// With one input channel per group there is nothing to centre on: the mean is the weight, so it
-/// stays.
+/// A weight with one input channel per group is its own mean, and is not centred.
 struct BinaryWeight final : Quantizer {
   explicit BinaryWeight(const BinaryWeightOptions& options = {}) : opt(options) {}
   Tensor forward(const Tensor& w) override;

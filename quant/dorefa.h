@@ -8,16 +8,14 @@ namespace pare::quant {
 
 /// Two ways to write the same method.
 ///   paper       halves round to even; activations are clipped as they are
-///   micronet    halves round away from zero; activations are multiplied by 0.1 first, and stay so
-///   (a batch
-///               norm behind the layer absorbs it; a network without one is better off with the
-///               paper's form)
+///   micronet    halves round away from zero; activations are multiplied by 0.1 first and stay
+///               small, which a batch norm behind the layer undoes
 enum class DorefaForm : uint8_t { paper, micronet };
 
 /// q(u) = round((2^k - 1) u) / (2^k - 1),  dq = du
 /// k > 1:  t = tanh(w),  m = max |t| over the layer,  u = t / 2m + 1/2,  y = 2 q(u) - 1
-///         dt_i = dy_i / m - 1[i is where the maximum is] sign(t_i) / m^2 sum_j dy_j t_j,   dw = dt
-///         (1 - t^2)
+///         dt_i = dy_i / m - 1[i = argmax |t|] sign(t_i) / m^2 sum_j dy_j t_j
+///         dw = dt (1 - t^2)
 /// k = 1:  y = sign(w) E,  E = mean |w| over the layer, a constant for the gradient;   dw = dy
 struct DorefaWeight final : Quantizer {
   explicit DorefaWeight(int bits, DorefaForm form = DorefaForm::paper);

@@ -14,14 +14,14 @@
 namespace pare::quant {
 
 struct BinaryOptions {
-  BinaryWeightOptions weight;
+  BinaryWeightOptions weight = {};
   bool input = true;  // binarize the input too
   Ste ste = Ste::clip;
   bool xnor_scale = false;  // multiply the output by XNOR-Net's K
 };
 
 struct TernaryOptions {
-  TernaryWeightOptions weight;
+  TernaryWeightOptions weight = {};
   bool input = true;
   Ste ste = Ste::clip;
   float input_threshold = 0.5f;

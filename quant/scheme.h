@@ -1,15 +1,14 @@
 #pragma once
 // A recipe for a whole model, as text: what the programs take after --quant.
 //
-//   float                  nothing
-//   wbab:W2A2              weights and activations with 2, 3 or 32 (float) values, first and last
-//   layer float wqaq:W4A4              DoReFa weights and activations of 1 to 16 or 32 (float)
-//   bits, micronet's form, first
-//                          layer float
-//   W=KIND,A=KIND          KIND is float, binary, ternary or dorefa:BITS; any mix
+//   float            nothing
+//   wbab:W2A2        2, 3 or 32 (float) values; the first and the last layer stay float
+//   wqaq:W4A4        DoReFa, 1 to 16 or 32 (float) bits, micronet's form; only the first stays
+//                    float
+//   W=KIND,A=KIND    KIND is float, binary, ternary or dorefa:BITS; any mix
 //
-// In wbab the number counts values, in wqaq bits: hence no bare "w2a2". Any form may go on with
-// ",key=value"; scheme_help() lists the keys, and a key that has no effect in a scheme is an error.
+// wbab counts values, wqaq counts bits: hence no bare "w2a2". Any form may go on with ",key=value".
+// scheme_help() lists the keys; a key without effect in a scheme is an error.
 
 #include <string>
 #include <vector>
@@ -24,19 +23,18 @@ namespace pare::quant {
 enum class Method : uint8_t { none, binary, ternary, dorefa };
 
 /// Where activations are quantized.
-///   act        in place of the nonlinearity between two layers: conv - norm - QUANTIZER - pool -
-///   conv input      at the input of each quantized layer: conv - norm - relu - pool - QUANTIZER
-///   conv. A binary or
-///              ternary quantizer takes the nonlinearity's job: those between layers are removed,
-///              because the sign of what a relu lets through is always +1.
+///   act        in place of the nonlinearity between two layers: conv, norm, QUANTIZER, pool, conv
+///   input      at the input of each quantized layer: conv, norm, relu, pool, QUANTIZER, conv.
+///              Binary and ternary quantizers are nonlinearities themselves: the ones between
+///              layers are removed, because the sign of what a relu lets through is always +1.
 ///   automatic  act for binary and ternary activations of a model without branches, else input
 enum class Place : uint8_t { automatic, act, input };
 
 struct Scheme {
   Method weight = Method::none, activation = Method::none;
   int weight_bits = 0, activation_bits = 0;  // DoReFa only
-  std::vector<std::string> keep = {"first",
-                                   "last"};  // layers left float: these words, or paths with *
+  /// Layers left float: these words, or paths in which * stands for anything.
+  std::vector<std::string> keep = {"first", "last"};
   Place place = Place::automatic;
   Ste ste = Ste::clip;                // binary and ternary activations
   float activation_threshold = 0.5f;  // ternary activations

@@ -9,11 +9,9 @@ namespace pare::quant {
 struct TernaryWeightOptions {
   float threshold = 0.7f;  // of the mean magnitude
   bool alpha = true;       // scale by the mean magnitude of the weights kept; else -1, 0, +1
-  bool per_layer =
-      false;  // one threshold and scale for the layer, as in the paper; else one per filter
-  /// In (0, 1): a weight between gap delta and delta keeps the value it had at the last training
-  /// step, so that it does not jitter around the threshold. It must still have that sign. 0: no
-  /// such zone.
+  bool per_layer = false;  // threshold and scale of the layer (the paper's), or of each filter
+  /// In (0, 1): a weight between gap * delta and delta keeps the value of the last training step,
+  /// if it still has that sign, and does not jitter around the threshold. 0: no such zone.
   float gap = 0.0f;
 };
 

@@ -9,10 +9,11 @@
 
 namespace pare::quant {
 
-/// y = conv(x) K + bias,   A = mean over the channels (of the group) of |x|,   K = A * k, k = 1 /
-/// (kh kw) x [N, H, W, in],  A [N, H, W, groups],  K [N, OH, OW, groups]: one scale per output
-/// position and group. conv holds the quantizers in its sockets; x is seen before its input_fn.
-/// Gradients flow through K too.
+/// y = conv(x) K + bias,  K = A * k:  A is |x| averaged over the channels of a group, and k the
+/// kernel window whose elements are 1 / (kh kw): one scale per output position and group.
+///   x [N, H, W, in],  A [N, H, W, groups],  K [N, OH, OW, groups]
+/// conv holds the quantizers in its sockets; x is seen before its input_fn, and gradients flow
+/// through K too.
 struct XnorConv2d final : nn::Module {
   explicit XnorConv2d(nn::Conv2d layer);
   Tensor forward(const Tensor& x) override;
