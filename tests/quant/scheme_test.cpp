@@ -1,0 +1,294 @@
+#include "quant/scheme.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <set>
+
+#include "core/autograd.h"
+#include "core/parallel.h"
+#include "models/models.h"
+#include "nn/init.h"
+#include "nn/optim.h"
+#include "nn/state.h"
+#include "tests/support/message.h"
+
+namespace pare {
+namespace {
+
+using quant::Method, quant::parse_scheme, quant::Scheme;
+using test::contains, test::message_of;
+
+nn::Layer small(const std::string& name, const std::string& order = {}) {
+  models::Options o;
+  o.order = order;
+  if (name == "nin") o.widths = {8, 8, 8, 8, 8, 8, 8, 8};
+  if (name == "resnet20") o.widths = {4, 8, 8};
+  if (name == "lenet5") o.image = {28, 28, 1};
+  if (name == "nin_gc") o.widths = {16, 16, 16, 32, 32, 32, 64, 64};
+  nn::Layer model = models::make(name, o);
+  Rng rng(1);
+  nn::init(model, rng, models::init_options(name));
+  return model;
+}
+
+Tensor image(uint64_t seed = 5, int64_t size = 32) {
+  Rng rng(seed);
+  return Tensor::normal({2, size, size, 3}, rng);
+}
+
+TEST_CASE("scheme: the short forms") {
+  CHECK_FALSE(parse_scheme("float").active());
+  const Scheme b = parse_scheme("wbab:W2A2");
+  CHECK(b.weight == Method::binary);
+  CHECK(b.activation == Method::binary);
+  CHECK(b.keep == std::vector<std::string>{"first", "last"});
+  const Scheme t = parse_scheme("wbab:w3a32");
+  CHECK(t.weight == Method::ternary);
+  CHECK(t.activation == Method::none);
+  const Scheme d = parse_scheme("wqaq:W4A8");
+  CHECK(d.weight == Method::dorefa);
+  CHECK(d.weight_bits == 4);
+  CHECK(d.activation_bits == 8);
+  CHECK(d.form == quant::DorefaForm::micronet);
+  CHECK(d.keep == std::vector<std::string>{"first"});
+  CHECK_FALSE(parse_scheme("wqaq:W32A32").active());
+}
+
+TEST_CASE("scheme: any mix, and every key") {
+  const Scheme s = parse_scheme("W=binary,A=dorefa:4,keep=first+layer3*,prescale=0.5,center=off");
+  CHECK(s.weight == Method::binary);
+  CHECK(s.activation == Method::dorefa);
+  CHECK(s.activation_bits == 4);
+  CHECK(s.keep == std::vector<std::string>{"first", "layer3*"});
+  CHECK(s.prescale == 0.5f);
+  CHECK_FALSE(s.binary.center);
+  const Scheme t = parse_scheme(
+      "A=ternary,W=ternary,ste=poly,place=input,per=layer,gap=0.8,w_threshold=0.5,a_threshold=0.3,"
+      "alpha=off,keep=none");
+  CHECK(t.ste == Ste::poly);
+  CHECK(t.place == quant::Place::input);
+  CHECK(t.ternary.per_layer);
+  CHECK(t.ternary.gap == 0.8f);
+  CHECK(t.ternary.threshold == 0.5f);
+  CHECK(t.activation_threshold == 0.3f);
+  CHECK_FALSE(t.ternary.alpha);
+  CHECK(t.keep.empty());
+  const Scheme x = parse_scheme("wbab:W2A2,xnor=on,in_place=off,clamp=off,ste=triangle");
+  CHECK(x.xnor);
+  CHECK_FALSE(x.binary.in_place);
+  CHECK_FALSE(x.binary.clamp);
+  CHECK(parse_scheme("wqaq:W4A4,form=paper").form == quant::DorefaForm::paper);
+}
+
+TEST_CASE("scheme: written and read back") {
+  for (const char* text :
+       {"float", "W=binary,A=binary", "W=binary,A=binary,ste=poly,xnor=on,center=off",
+        "W=ternary,A=float,keep=none,per=layer,gap=0.8", "W=float,A=dorefa:2,prescale=0.25",
+        "W=dorefa:16,A=ternary,keep=first,place=act,a_threshold=0.3,form=micronet"}) {
+    CHECK(quant::to_string(parse_scheme(text)) == text);
+  }
+  CHECK(quant::to_string(parse_scheme("wbab:W3A2")) == "W=ternary,A=binary");
+  CHECK(quant::to_string(parse_scheme("wqaq:W4A4")) ==
+        "W=dorefa:4,A=dorefa:4,keep=first,form=micronet");
+}
+
+TEST_CASE("scheme: what cannot be understood is refused with the forms listed") {
+  for (const char* text : {"",
+                           "w2a2",
+                           "W2A2",
+                           "wbab:W4A2",
+                           "wbab:2-2",
+                           "wbab:W2",
+                           "wqaq:W0A4",
+                           "wqaq:W17A4",
+                           "W=two",
+                           "W=dorefa",
+                           "W=dorefa:0",
+                           "W=dorefa:x",
+                           "A=binary,ste=straight",
+                           "W=binary,colour=red",
+                           "W=binary,gap=0.5",
+                           "W=binary,ste=clip",
+                           "float,keep=none",
+                           "W=ternary,gap=1",
+                           "W=ternary,gap=a",
+                           "W=binary,keep=",
+                           "W=binary,keep=first++last",
+                           "W=binary,A=binary,xnor=on,place=act",
+                           "W=binary,W"}) {
+    CAPTURE(text);
+    const std::string message = message_of([&] { parse_scheme(text); });
+    CHECK(contains(message, "quant: "));
+    CHECK(contains(message, "wbab:W2A2"));
+  }
+  CHECK(contains(message_of([] { parse_scheme("W=binary,gap=0.5"); }), "gap has no effect"));
+  CHECK(contains(message_of([] { parse_scheme("wbab:W4A2"); }), "2, 3 or 32"));
+}
+
+/// Paths of the layers whose socket holds a quantizer.
+struct Found {
+  std::set<std::string> weights, inputs, acts;
+};
+Found quantizers(nn::Layer& model) {
+  Found f;
+  nn::for_each_layer(model, [&](const std::string& path, nn::Layer& layer) {
+    if (!layer.as<quant::Quantizer>()) return;
+    const size_t dot = path.rfind('.');
+    const std::string name = path.substr(dot + 1), owner = path.substr(0, dot);
+    (name == "weight_fn" ? f.weights : name == "input_fn" ? f.inputs : f.acts).insert(owner);
+  });
+  return f;
+}
+
+TEST_CASE("apply: binary NIN is micronet's, sign in place of every ReLU but the last") {
+  for (const char* name : {"nin", "nin_gc"}) {
+    nn::Layer model = small(name);
+    const quant::Report report = quant::apply(model, parse_scheme("wbab:W2A2"));
+    const Found f = quantizers(model);
+    CHECK(f.weights.size() == 7);
+    CHECK(f.weights.count("model.0.conv") == 0);
+    CHECK(f.weights.count("model.10.conv") == 0);
+    CHECK(f.inputs.empty());
+    CHECK(f.acts.size() == 8);
+    CHECK(f.acts.count("model.10") == 0);
+    CHECK(report.rows.size() == 9 + 8);
+  }
+}
+
+TEST_CASE("apply: in every block order all activations but the last are replaced") {
+  for (const auto& [order, count] : {std::pair{"cbap", 8}, {"cbpa", 8}, {"acbp", 7}, {"bacp", 7}}) {
+    CAPTURE(order);
+    nn::Layer model = small("nin", order);
+    quant::apply(model, parse_scheme("wbab:W2A3"));
+    const Found f = quantizers(model);
+    CHECK(f.acts.size() == static_cast<size_t>(count));
+    CHECK(f.acts.count("model.10") == 0);
+    CHECK(model(image()).shape() == Shape{2, 10});
+  }
+}
+
+TEST_CASE("apply: DoReFa sits at the inputs and leaves ReLUs alone") {
+  nn::Layer model = small("nin");
+  quant::apply(model, parse_scheme("wqaq:W4A4"));
+  const Found f = quantizers(model);
+  CHECK(f.weights.size() == 8);
+  CHECK(f.weights == f.inputs);
+  CHECK(f.weights.count("model.0.conv") == 0);
+  CHECK(f.weights.count("model.10.conv") == 1);
+  CHECK(f.acts.empty());
+  CHECK(quant::activations(model).size() == 9);
+}
+
+TEST_CASE(
+    "apply: a residual network is binarized at its inputs, without ReLUs, and is no constant") {
+  nn::Layer model = small("resnet20");
+  quant::apply(model, parse_scheme("wbab:W2A2"));
+  const Found f = quantizers(model);
+  CHECK(f.weights.size() == 20);  // 18 convolutions in blocks, two projections
+  CHECK(f.weights == f.inputs);
+  CHECK(f.weights.count("conv1") == 0);
+  CHECK(f.weights.count("linear") == 0);
+  CHECK(quant::activations(model).empty());
+  // Behind a ReLU every sign would be +1, and the image would not matter.
+  CHECK_FALSE(model(image(1)) == model(image(2)));
+}
+
+/// One training step of a small model under a scheme.
+void check_step(const std::string& name, const std::string& text) {
+  CAPTURE(name);
+  CAPTURE(text);
+  nn::Layer model = small(name);
+  quant::apply(model, parse_scheme(text));
+  Rng rng(3);
+  const Tensor x = name == "lenet5" ? Tensor::normal({2, 28, 28, 1}, rng) : image();
+  cross_entropy(model(x), Tensor::of({1, 2})).backward();
+  for (const nn::NamedTensor& p : nn::parameters(model)) {
+    CAPTURE(p.name);
+    REQUIRE(p.tensor.grad());
+    for (const float g : p.tensor.grad().span()) REQUIRE(std::isfinite(g));
+  }
+}
+
+TEST_CASE("apply: every model takes every kind of scheme, and its gradients are finite") {
+  set_num_threads(1);  // the work is small: threads would only wait for each other
+  for (const char* name : {"nin_gc", "resnet20", "lenet5"}) {
+    for (const char* text :
+         {"wbab:W2A2", "wbab:W3A3", "wqaq:W1A1", "wqaq:W32A8", "W=binary,A=dorefa:4",
+          "W=ternary,A=binary,gap=0.8,keep=none", "wbab:W2A2,xnor=on", "wbab:W2A2,place=input"}) {
+      check_step(name, text);
+    }
+  }
+  set_num_threads(0);
+}
+
+TEST_CASE("apply: which layers stay float is up to keep") {
+  const auto kept_weights = [](const std::string& keep) {
+    nn::Layer model = small("resnet20");
+    quant::apply(model, parse_scheme("W=binary,keep=" + keep));
+    return 22 - quantizers(model).weights.size();
+  };
+  CHECK(kept_weights("none") == 0);
+  CHECK(kept_weights("first") == 1);
+  CHECK(kept_weights("first+last") == 2);
+  CHECK(kept_weights("first+last+*shortcut*") == 4);
+  CHECK(kept_weights("layer1.0.conv1") == 1);
+  CHECK(kept_weights("layer1.*") == 6);
+  nn::Layer model = small("resnet20");
+  const std::string message =
+      message_of([&] { quant::apply(model, parse_scheme("W=binary,keep=layer9*")); });
+  CHECK(contains(message, "layer9*"));
+  CHECK(quantizers(model).weights.empty());  // found before anything was changed
+}
+
+TEST_CASE("apply: place=act needs a nonlinearity between layers") {
+  nn::Layer model =
+      nn::Sequential({nn::Conv2d({.in = 3, .out = 4}), nn::Conv2d({.in = 4, .out = 4})});
+  CHECK(contains(
+      message_of([&] { quant::apply(model, parse_scheme("A=binary,place=act,keep=none")); }),
+      "place=input"));
+  nn::Layer nin = small("nin");
+  quant::apply(nin, parse_scheme("A=dorefa:2,place=act"));
+  CHECK(quantizers(nin).acts.size() == 8);
+  CHECK(quantizers(nin).inputs.empty());
+}
+
+TEST_CASE("apply: sizes are the ones published for nin_gc") {
+  // MB = 1e6 bytes, biases float32, batch norm folded, no scales: ALGORITHMS.md 4.1.
+  const auto bytes = [](const std::string& scheme) {
+    nn::Layer model = models::make("nin_gc");
+    int64_t bits = 0, biases = 0;
+    for (const auto& row : quant::apply(model, parse_scheme(scheme)).rows) bits += row.bits;
+    for (const quant::LayerInfo& info : quant::layers(model)) biases += info.conv->bias.numel();
+    return bits / 8 + 4 * biases;
+  };
+  CHECK(bytes("W=binary,alpha=off") == 203816);
+  CHECK(bytes("W=ternary,alpha=off") == 272424);
+  CHECK(bytes("float") == 4 * 582666);
+}
+
+TEST_CASE("apply: training gives the same bits with 1, 2 and 5 threads") {
+  for (const char* text : {"wbab:W2A2", "wbab:W3A2", "wqaq:W4A4", "wbab:W2A2,xnor=on"}) {
+    CAPTURE(text);
+    const auto train = [&](int threads) {
+      set_num_threads(threads);
+      nn::Layer model = small("nin_gc");
+      quant::apply(model, parse_scheme(text));
+      const auto optimizer = nn::adam(nn::param_groups(model, 0), {.lr = 0.01f});
+      for (uint64_t step = 0; step < 2; ++step) {
+        cross_entropy(model(image(step, 16)), Tensor::of({1, 2})).backward();
+        optimizer->step();
+        optimizer->zero_grad();
+      }
+      set_num_threads(0);
+      return nn::state_dict(model);
+    };
+    const auto one = train(1);
+    for (const int threads : {2, 5}) {
+      for (const auto& [key, t] : train(threads)) CHECK_MESSAGE(t == one.at(key), key);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace pare
