@@ -6,12 +6,15 @@ namespace pare {
 
 void DataArgs::fields(cli::Fields& f, bool training) {
   f.group("Data");
-  f(dataset, "dataset", "data set; cifar10 if only --data is given, else synthetic",
-    {.one_of = datasets::names()});
+  const std::vector<std::string> sets = datasets::names(), scales = datasets::normalize_names();
+  f(dataset, "dataset",
+    fmt::format("{}; cifar10 if only --data is given, else synthetic", fmt::join(sets, ", ")),
+    {.one_of = sets, .placeholder = "NAME"});
   f(data, "data", "folder with its files, or the folder above (data if not given)",
     {.placeholder = "DIR"});
   f(normalize, "normalize",
-    "none, half, cifar10, cifar100, mnist, imagenet, synthetic; the data set's own if not given");
+    fmt::format("{}; the data set's own if not given", fmt::join(scales, ", ")),
+    {.one_of = scales, .placeholder = "NAME"});
   if (training)
     f(train_limit, "train-limit", "train on the first N images only; 0: all", {.min = 0});
   f(test_limit, "test-limit", "test on the first N images only; 0: all", {.min = 0});

@@ -22,7 +22,8 @@ std::vector<std::string> model_names() {
 
 void ModelArgs::fields(cli::Fields& f, bool with_quant) {
   f.group("Model");
-  f(model, "model", "network; `pare info` lists them", {.one_of = model_names()});
+  f(model, "model", "network; `pare info` lists them",
+    {.one_of = model_names(), .placeholder = "NAME"});
   f(widths, "widths", "channels of its layers instead of the paper's", {.min = 1});
   f(order, "order",
     "block order of NIN: cbap, bacp, cbpa, acbp (C conv, B batch norm, A activation, P pool)");
@@ -31,7 +32,7 @@ void ModelArgs::fields(cli::Fields& f, bool with_quant) {
   f(bn_momentum, "bn-momentum", "how fast running statistics follow the batch",
     {.min = 0, .max = 1});
   f(dropout, "dropout", "probability, in models that have dropout", {.min = 0, .max = 0.99});
-  if (with_quant) f(quant, "quant", "how to quantize; `pare info --quant` explains the text");
+  if (with_quant) f(quant, "quant", "how to quantize; `pare info --quant-help` explains the text");
 }
 
 std::string canonical_quant(const std::string& text) {

@@ -10,7 +10,8 @@ void optimization_fields(TrainArgs& a, cli::Fields& f) {
   f.group("Optimization");
   f(a.epochs, "epochs", "passes over the training set", {.min = 1});
   f(a.batch_size, "batch-size", "images per step", {.min = 1});
-  f(a.optimizer, "optimizer", "sgd, adam or adamw", {.one_of = {"sgd", "adam", "adamw"}});
+  f(a.optimizer, "optimizer", "sgd, adam or adamw",
+    {.one_of = {"sgd", "adam", "adamw"}, .placeholder = "NAME"});
   f(a.lr, "lr", "learning rate", {.min = 0, .above_min = true});
   f(a.wd, "wd", "weight decay", {.min = 0});
   f(a.momentum, "momentum", "of sgd", {.min = 0, .max = 1});
@@ -69,7 +70,6 @@ void TrainArgs::check(const cli::Given& given) const {
   PARE_CHECK(!given.has("momentum") || optimizer == "sgd",
              "--momentum is for --optimizer sgd, got ", optimizer);
   nn::parse_schedule(schedule, lr);
-  datasets::normalize_preset(data.normalization());
 }
 
 bool TrainArgs::augmented() const {
