@@ -66,8 +66,10 @@ TEST_CASE("what joins batch_norm's pass gives the plain result") {
       {"added to itself", [](const Tensor& z, const Tensor&) { return relu(z + z); }},
   };
   for (bool train : {true, false}) {
-    for (const auto& [name, tail] : tails) {
-      CAPTURE(std::string(name));
+    for (const auto& item : tails) {  // clang 14: a lambda, as CAPTURE makes, takes no binding
+      const std::string name = item.first;
+      const Tail& tail = item.second;
+      CAPTURE(name);
       CAPTURE(train);
       const Result fused = run(tail, true, train), plain = run(tail, false, train);
       CHECK(fused.y == plain.y);

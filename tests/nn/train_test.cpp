@@ -100,7 +100,9 @@ struct Rows final : nn::Progress {
 void check_equal_entries(const std::string& a, const std::string& b) {
   const auto fa = safetensors::read(a), fb = safetensors::read(b);
   REQUIRE(fa.entries.size() == fb.entries.size());
-  for (const auto& [name, entry] : fa.entries) {
+  for (const auto& item : fa.entries) {  // clang 14: a lambda, as CAPTURE makes, takes no binding
+    const std::string& name = item.first;
+    const safetensors::Entry& entry = item.second;
     CAPTURE(name);
     REQUIRE(fb.has(name));
     CHECK(entry.shape == fb.at(name).shape);
