@@ -51,8 +51,7 @@ GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group)
   band_cols = p.cols;
   if (!copy && band_rows == 1) {
     const int64_t fit = kBandFloats / std::max<int64_t>(1, p.step_w * p.channels);
-    band_cols = std::clamp<int64_t>(fit / kernels->max_rows * kernels->max_rows, kernels->max_rows,
-                                    std::max<int64_t>(p.cols, 1));
+    band_cols = std::clamp<int64_t>(fit / kRowUnit * kRowUnit, kRowUnit, std::max<int64_t>(p.cols, 1));
   }
   bands_h = ceil_div(p.rows, band_rows);
   bands_w = ceil_div(p.cols, band_cols);
@@ -150,7 +149,7 @@ void gather_band(const GatherPlan& plan, int64_t band, const float* x, const flo
                       nullptr,
                       panel.cols,
                       panel_bias};
-      for_each_tile(pixels, kernels.max_rows, [&](int64_t i, int height) {
+      for_each_tile(pixels, kernels.max_rows(panel.vectors), [&](int64_t i, int height) {
         tile.x_pixel = plan.x_pixel.data() + i;
         tile.y_pixel = plan.y_pixel.data() + i;
         kernels.gather(height, panel.vectors, tile);

@@ -48,7 +48,7 @@ void outer_block(const OuterPlan& plan, const Block& b, int64_t group, int64_t c
                      nullptr,
                      dw_row,
                      panel.cols};
-      for_each_tile(count, plan.kernels->max_rows, [&](int64_t m, int height) {
+      for_each_tile(count, plan.kernels->max_rows(panel.vectors), [&](int64_t m, int height) {
         tile.dy = b.dy + channel + m;
         tile.dw = dw + (channel + m) * dw_row + run.column + panel.begin;
         plan.kernels->outer(height, panel.vectors, tile);

@@ -36,10 +36,18 @@ struct OuterTile {
   int64_t cols;    // columns kept, 1 .. vectors * lanes
 };
 
+/// Tile heights divide this: a good unit to cut work into.
+inline constexpr int kRowUnit = 24;
+
+struct MaxRows {
+  int of[3];
+  constexpr int operator()(int vectors) const { return of[vectors - 1]; }
+};
+
 struct TileKernels {
-  int lanes;        // floats per vector
-  int max_rows;     // tile height
-  int max_vectors;  // tile width
+  int lanes;         // floats per vector
+  MaxRows max_rows;  // tile height, by width
+  int max_vectors;   // tile width
   void (*gather)(int rows, int vectors, const GatherTile& tile) noexcept;
   void (*outer)(int rows, int vectors, const OuterTile& tile) noexcept;
   /// `steps` rounds of independent FMAs on full registers, nothing else: returns the FLOP it did.

@@ -1,4 +1,4 @@
-// AVX2 + FMA: 6 x 16 tiles, 12 of 16 registers accumulate.
+// AVX2 + FMA: tiles of 6 x 16 and 8 x 8; at most 12 of 16 registers accumulate.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -11,6 +11,7 @@ namespace {
 struct V {
   using Reg = __m256;
   static constexpr int kLanes = 8;
+  static constexpr int rows(int vectors) { return vectors == 2 ? 6 : 8; }
   static Reg load(const float* p) { return _mm256_loadu_ps(p); }
   static Reg load_part(const float* p, int n) { return _mm256_maskload_ps(p, mask(n)); }
   static Reg set1(float x) { return _mm256_set1_ps(x); }
@@ -21,14 +22,14 @@ struct V {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   }
 };
-constexpr int kRows = 6, kVectors = 2;
+constexpr int kVectors = 2;
 
 #include "core/kernels/conv_tile-inl.h"
 
 }  // namespace
 }  // namespace avx2
 
-const TileKernels kTileAvx2{avx2::V::kLanes, avx2::kRows, avx2::kVectors,
+const TileKernels kTileAvx2{avx2::V::kLanes, avx2::kMaxRows, avx2::kVectors,
                             avx2::gather,    avx2::outer, avx2::spin};
 
 }  // namespace pare::kernels

@@ -1,4 +1,4 @@
-// AVX-512: 8 x 48 tiles, 24 of 32 registers accumulate.
+// AVX-512: tiles of 8 x 48, 12 x 32 and 12 x 16; at most 24 of 32 registers accumulate.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -11,6 +11,8 @@ namespace {
 struct V {
   using Reg = __m512;
   static constexpr int kLanes = 16;
+  /// No more than 12: the pointers of the rows must fit the scalar registers.
+  static constexpr int rows(int vectors) { return vectors == 3 ? 8 : 12; }
   static Reg load(const float* p) { return _mm512_loadu_ps(p); }
   static Reg load_part(const float* p, int n) { return _mm512_maskz_loadu_ps(mask(n), p); }
   static Reg set1(float x) { return _mm512_set1_ps(x); }
@@ -19,14 +21,14 @@ struct V {
   static void store_part(float* p, Reg v, int n) { _mm512_mask_storeu_ps(p, mask(n), v); }
   static __mmask16 mask(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
 };
-constexpr int kRows = 8, kVectors = 3;
+constexpr int kVectors = 3;
 
 #include "core/kernels/conv_tile-inl.h"
 
 }  // namespace
 }  // namespace avx512
 
-const TileKernels kTileAvx512{avx512::V::kLanes, avx512::kRows, avx512::kVectors,
+const TileKernels kTileAvx512{avx512::V::kLanes, avx512::kMaxRows, avx512::kVectors,
                               avx512::gather,    avx512::outer, avx512::spin};
 
 }  // namespace pare::kernels

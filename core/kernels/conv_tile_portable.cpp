@@ -1,4 +1,5 @@
-// Any CPU: four-lane vectors through the compiler's vector extension (SSE2, NEON), 4 x 8 tiles.
+// Any CPU: four-lane vectors through the compiler's vector extension (SSE2, NEON), tiles of 4 x 8
+// and 8 x 4.
 #include <string.h>
 
 #include "core/kernels/conv_tile.h"
@@ -10,6 +11,7 @@ namespace {
 struct V {
   typedef float Reg __attribute__((vector_size(16)));
   static constexpr int kLanes = 4;
+  static constexpr int rows(int vectors) { return vectors == 2 ? 4 : 8; }
   static Reg load(const float* p) {
     Reg v;
     memcpy(&v, p, sizeof v);
@@ -27,14 +29,14 @@ struct V {
     memcpy(p, &v, static_cast<size_t>(n) * sizeof(float));
   }
 };
-constexpr int kRows = 4, kVectors = 2;
+constexpr int kVectors = 2;
 
 #include "core/kernels/conv_tile-inl.h"
 
 }  // namespace
 }  // namespace portable
 
-const TileKernels kTilePortable{portable::V::kLanes, portable::kRows, portable::kVectors,
+const TileKernels kTilePortable{portable::V::kLanes, portable::kMaxRows, portable::kVectors,
                                 portable::gather,    portable::outer, portable::spin};
 
 }  // namespace pare::kernels

@@ -130,7 +130,7 @@ struct WeightGradientCut {
   WeightGradientCut(const ConvShape& s, int64_t dw_numel) {
     const int64_t fit = std::max<int64_t>(1, kMaxBytes / (dw_numel * 4));
     shards = std::max<int64_t>(1, std::min({fit, kItems, s.images}));
-    const int64_t out = s.out / s.groups, unit = kernels::tile_kernels().max_rows;
+    const int64_t out = s.out / s.groups, unit = kernels::kRowUnit;
     const int64_t wanted = (kItems + shards - 1) / shards, units = (out + unit - 1) / unit;
     part = (units + wanted - 1) / wanted * unit;
     parts = (out + part - 1) / part;
