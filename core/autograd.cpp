@@ -87,10 +87,17 @@ bool grad_enabled() { return recording; }
 NoGrad::NoGrad() : before_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = before_; }
 
-bool fusion_enabled() { return fusion_flag(); }
+bool fusion_enabled() { return fusion_flag() && !OpObserver::any(); }
 void set_fusion(bool on) { fusion_flag() = on; }
 
 Tensor record(const char* op, Tensor y, const std::vector<Tensor>& inputs, Backward backward) {
+  return record(op, {}, std::move(y), inputs, std::move(backward));
+}
+
+Tensor record(const char* op, Attributes attributes, Tensor y, const std::vector<Tensor>& inputs,
+              Backward backward) {
+  if (OpObserver::any()) [[unlikely]]
+    OpObserver::notify({op, attributes, inputs, y});
   if (!recording) return y;
   if (std::none_of(inputs.begin(), inputs.end(),
                    [](const Tensor& t) { return t && t.requires_grad(); })) {

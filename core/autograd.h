@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/op_observer.h"
 #include "core/tensor.h"
 
 namespace pare {
@@ -45,6 +46,9 @@ struct Node {
 /// Ties `y` to its inputs, if recording is on and an input wants a gradient; returns y.
 /// `backward` may capture inputs and `y.detach()`, never `y` itself (the node would own itself).
 Tensor record(const char* op, Tensor y, const std::vector<Tensor>& inputs, Backward backward);
+/// The same with the op's options, for observers.
+Tensor record(const char* op, Attributes attributes, Tensor y, const std::vector<Tensor>& inputs,
+              Backward backward);
 
 bool grad_enabled();
 

@@ -11,14 +11,6 @@
 
 namespace pare {
 
-/// A height and a width; one number means both.
-struct Hw {
-  int h, w;
-  constexpr Hw(int both) : h(both), w(both) {}  // NOLINT: implicit on purpose
-  constexpr Hw(int height, int width) : h(height), w(width) {}
-  bool operator==(const Hw&) const = default;
-};
-
 // --- Arithmetic with broadcasting (sizes are matched from the back; 1 stretches).
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);

@@ -40,4 +40,12 @@ inline std::ostream& operator<<(std::ostream& out, const Shape& shape) {
   return out << shape.str();
 }
 
+/// A height and a width; one number means both.
+struct Hw {
+  int h, w;
+  constexpr Hw(int both) : h(both), w(both) {}  // NOLINT: implicit on purpose
+  constexpr Hw(int height, int width) : h(height), w(width) {}
+  bool operator==(const Hw&) const = default;
+};
+
 }  // namespace pare

@@ -83,6 +83,8 @@ struct Statistics {
   Tensor x, mean, inv_std;  // mean, inv_std [C]
   Tensor scale, shift;      // y = scale x + shift
   bool train;
+  float eps;                         // this and what follows is for observers
+  Tensor running_mean, running_var;  // [C]
 };
 
 struct Gradients {
@@ -181,7 +183,9 @@ Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
   work->s = s, work->f = f;
   const Tensor y = Tensor::deferred(x.shape(), work);
   if (!fusion_enabled()) y.data();
-  return record("batch_norm", y, {x, gamma, beta, residual},
+  return record("batch_norm",
+                {{"eps", s.eps}, {"running_mean", s.running_mean}, {"running_var", s.running_var}},
+                y, {x, gamma, beta, residual},
                 [s, f, residual = residual.detach()](const Tensor& dy, Needs need) -> Grads {
                   Gradients g = normalize_backward(s, residual, f, dy, need[0], need[3]);
                   return {g.dx, g.dgamma, g.dbeta, g.dresidual};
@@ -214,8 +218,8 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
   PARE_CHECK(!o.train || rows > 1, "batch_norm: training needs more than one value per channel",
              operand("input", x));
 
-  Statistics s{x.detach(),          {},     Tensor::uninit({C}), Tensor::uninit({C}),
-               Tensor::uninit({C}), o.train};
+  Statistics s{x.detach(), {},    Tensor::uninit({C}), Tensor::uninit({C}), Tensor::uninit({C}),
+               o.train,    o.eps, running_mean,        running_var};
   Moments m;
   if (o.train) {
     m = batch_moments(x);

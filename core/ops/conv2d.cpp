@@ -69,13 +69,15 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const ConvOptio
              "conv2d: the kernel does not fit into the padded input", operands(x, w, b, o.groups));
 
   const Tensor y = conv_forward(s, x, w, b, {s.images, s.out_h(), s.out_w(), out});
-  return record("conv2d", y, {x, w, b},
-                [s, x = x.detach(), w = w.detach()](const Tensor& dy, Needs need) -> Grads {
-                  Tensor dw, db;
-                  if (need[1] || need[2])
-                    dw = conv_weight_gradient(s, x, dy, w.shape(), need[2] ? &db : nullptr);
-                  return {need[0] ? conv_data_gradient(s, dy, w, {}, x.shape()) : Tensor{}, dw, db};
-                });
+  return record(
+      "conv2d",
+      {{"stride", o.stride}, {"pad", o.pad}, {"dilation", o.dilation}, {"groups", o.groups}}, y,
+      {x, w, b}, [s, x = x.detach(), w = w.detach()](const Tensor& dy, Needs need) -> Grads {
+        Tensor dw, db;
+        if (need[1] || need[2])
+          dw = conv_weight_gradient(s, x, dy, w.shape(), need[2] ? &db : nullptr);
+        return {need[0] ? conv_data_gradient(s, dy, w, {}, x.shape()) : Tensor{}, dw, db};
+      });
 }
 
 Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& b,
@@ -105,7 +107,13 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& b,
       shape_of(x.dim(0), height, width, out, in, w, o.stride, o.pad, o.dilation, o.groups);
 
   const Tensor y = conv_data_gradient(s, x, w, b, {s.images, height, width, out});
-  return record("conv_transpose2d", y, {x, w, b},
+  return record("conv_transpose2d",
+                {{"stride", o.stride},
+                 {"pad", o.pad},
+                 {"output_pad", o.output_pad},
+                 {"dilation", o.dilation},
+                 {"groups", o.groups}},
+                y, {x, w, b},
                 [s, x = x.detach(), w = w.detach()](const Tensor& dy, Needs need) -> Grads {
                   return {need[0] ? conv_forward(s, dy, w, {}, x.shape()) : Tensor{},
                           need[1] ? conv_weight_gradient(s, dy, x, w.shape(), nullptr) : Tensor{},

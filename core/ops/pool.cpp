@@ -54,7 +54,7 @@ void for_rows(int64_t images, int64_t rows, int64_t width, F&& f) {
 }
 
 template <class Tap>
-Tensor max_pool(const Tensor& x, const PoolGeometry& g) {
+Tensor max_pool(const Tensor& x, const PoolGeometry& g, const PoolOptions& o) {
   const int64_t images = x.dim(0);
   const int64_t in_row = g.w.in * g.channels, out_row = g.w.out * g.channels;
   const int64_t in_image = g.h.in * in_row, out_image = g.h.out * out_row;
@@ -73,7 +73,9 @@ Tensor max_pool(const Tensor& x, const PoolGeometry& g) {
   });
 
   return record(
-      "max_pool2d", y, {x},
+      "max_pool2d",
+      {{"kernel", o.kernel}, {"stride", o.stride}, {"pad", o.pad}, {"ceil_mode", o.ceil_mode}}, y,
+      {x},
       [g, in_row, in_image, out_image, taps, shape = x.shape()](const Tensor& dy, Needs) -> Grads {
         Tensor dx = Tensor::uninit(shape);
         const float* from = dy.data();
@@ -91,13 +93,13 @@ Tensor max_pool(const Tensor& x, const PoolGeometry& g) {
 
 Tensor max_pool2d(const Tensor& x, const PoolOptions& options) {
   const PoolGeometry g = geometry("max_pool2d", x, options);
-  if (g.h.kernel * g.w.kernel <= 256) return max_pool<kernels::TapIndex8>(x, g);
-  return max_pool<kernels::TapIndex32>(x, g);
+  if (g.h.kernel * g.w.kernel <= 256) return max_pool<kernels::TapIndex8>(x, g, options);
+  return max_pool<kernels::TapIndex32>(x, g, options);
 }
 
-Tensor avg_pool2d(const Tensor& x, const PoolOptions& options) {
-  const PoolGeometry g = geometry("avg_pool2d", x, options);
-  const bool include_pad = options.count_include_pad;
+Tensor avg_pool2d(const Tensor& x, const PoolOptions& o) {
+  const PoolGeometry g = geometry("avg_pool2d", x, o);
+  const bool include_pad = o.count_include_pad;
   const int64_t in_row = g.w.in * g.channels, out_row = g.w.out * g.channels;
   const int64_t in_image = g.h.in * in_row, out_image = g.h.out * out_row;
   Tensor y = Tensor::uninit({x.dim(0), g.h.out, g.w.out, g.channels});
@@ -107,7 +109,13 @@ Tensor avg_pool2d(const Tensor& x, const PoolOptions& options) {
     kernels::avg_pool(px + n * in_image, g, include_pad, oy, py + n * out_image + oy * out_row);
   });
 
-  return record("avg_pool2d", y, {x},
+  return record("avg_pool2d",
+                {{"kernel", o.kernel},
+                 {"stride", o.stride},
+                 {"pad", o.pad},
+                 {"ceil_mode", o.ceil_mode},
+                 {"count_include_pad", o.count_include_pad}},
+                y, {x},
                 [g, include_pad, in_row, in_image, out_image, shape = x.shape()](const Tensor& dy,
                                                                                  Needs) -> Grads {
                   Tensor dx = Tensor::uninit(shape);
