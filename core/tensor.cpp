@@ -43,13 +43,43 @@ Tensor Tensor::uninit(const Shape& shape) {
   return t;
 }
 
-Tensor Tensor::deferred(const Shape& shape, std::shared_ptr<Deferred> work) {
+Tensor Tensor::deferred(const Shape& shape, std::shared_ptr<Deferred> work,
+                        const std::vector<Tensor>& reads) {
+  active_isa();
+  work->shape = shape;
   Tensor t;
   t.impl_ = std::make_shared<Impl>();
   t.impl_->shape = shape;
   t.impl_->storage = std::make_shared<Storage>();
   t.impl_->storage->pending = std::move(work);
+  if (!fusion_enabled()) t.impl_->storage->compute();
+  for (const Tensor& source : reads) {
+    if (source && t.pending()) source.impl_->storage->add_reader(t.impl_->storage);
+  }
   return t;
+}
+
+void Tensor::Storage::compute(const BlockVisitor* visit) {
+  // Off the storage first, so that the work may drop its source as soon as it is done.
+  const std::shared_ptr<Deferred> work = std::exchange(pending, nullptr);
+  buffer = Buffer(static_cast<size_t>(work->shape.numel()));
+  visit ? work->run(buffer.data(), *visit) : work->run(buffer.data());
+}
+
+void Tensor::Storage::compute_readers() {
+  for (const auto& reader : std::exchange(readers, {})) {
+    const std::shared_ptr<Storage> s = reader.lock();
+    if (s && s->pending) s->compute();
+  }
+}
+
+void Tensor::Storage::add_reader(const std::shared_ptr<Storage>& reader) {
+  // Weights that are read again and again and never changed do not collect readers.
+  std::erase_if(readers, [](const auto& r) {
+    const auto s = r.lock();
+    return !s || !s->pending;
+  });
+  readers.push_back(reader);
 }
 
 Tensor Tensor::full(const Shape& shape, float value) {
@@ -90,17 +120,17 @@ const Shape& Tensor::shape() const {
 const float* Tensor::data() const {
   PARE_CHECK(impl_, "tensor: an empty tensor was used where values are needed");
   Storage& s = *impl_->storage;
-  if (s.pending) {
-    // Off the storage first, so that the work may drop its source as soon as it is done.
-    const std::shared_ptr<Deferred> work = std::exchange(s.pending, nullptr);
-    active_isa();
-    s.buffer = Buffer(static_cast<size_t>(impl_->shape.numel()));
-    work->run(s.buffer.data());
-  }
+  if (s.pending) s.compute();
   return s.buffer.data();
 }
 
-float* Tensor::data() { return const_cast<float*>(std::as_const(*this).data()); }
+float* Tensor::data() {
+  const float* values = std::as_const(*this).data();
+  if (!impl_->storage->readers.empty()) impl_->storage->compute_readers();
+  return const_cast<float*>(values);
+}
+
+void settle(const Tensor& t, BlockVisitor visit) { TapeAccess::of(t).storage->compute(&visit); }
 
 float Tensor::item() const {
   PARE_CHECK(numel() == 1, "tensor: item() needs one element, shape is ", shape());
@@ -121,7 +151,9 @@ float Tensor::at(std::initializer_list<int64_t> index) const {
 
 const std::shared_ptr<Deferred>& Tensor::pending() const {
   static const std::shared_ptr<Deferred> none;
-  return impl_ ? impl_->storage->pending : none;
+  if (!impl_ || !impl_->storage->pending || impl_->storage->pending->shape != impl_->shape)
+    return none;
+  return impl_->storage->pending;
 }
 
 bool Tensor::unique() const { return impl_.use_count() == 1 && impl_->storage.use_count() == 1; }

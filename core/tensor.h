@@ -32,8 +32,10 @@ class Tensor {
   /// Independent draws, the same for any number of threads.
   static Tensor uniform(const Shape& shape, Rng& rng, float lo = 0.0f, float hi = 1.0f);
   static Tensor normal(const Shape& shape, Rng& rng, float mean = 0.0f, float stddev = 1.0f);
-  /// Values that are still to be computed by `work`, on first use.
-  static Tensor deferred(const Shape& shape, std::shared_ptr<Deferred> work);
+  /// Values that are still to be computed by `work`, on first use, or before one of the tensors it
+  /// reads is changed. At once if fusion is off.
+  static Tensor deferred(const Shape& shape, std::shared_ptr<Deferred> work,
+                         const std::vector<Tensor>& reads);
 
   explicit operator bool() const { return impl_ != nullptr; }
   const Shape& shape() const;
@@ -49,7 +51,7 @@ class Tensor {
   float item() const;                                    // the only element
   float at(std::initializer_list<int64_t> index) const;  // bounds-checked, for tests and printing
 
-  /// Work not done yet, or null.
+  /// Work not done yet, or null (also for a view of another shape).
   const std::shared_ptr<Deferred>& pending() const;
   /// True if no other handle shares the values: an op may then overwrite them.
   bool unique() const;

@@ -14,6 +14,12 @@ namespace pare {
 struct Tensor::Storage {
   Buffer buffer;
   std::shared_ptr<Deferred> pending;
+  /// Results that are still to be computed from these values: before anybody changes them.
+  std::vector<std::weak_ptr<Storage>> readers;
+
+  void compute(const BlockVisitor* visit = nullptr);
+  void compute_readers();
+  void add_reader(const std::shared_ptr<Storage>& reader);
 };
 
 struct Tensor::Impl {

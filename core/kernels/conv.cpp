@@ -9,8 +9,9 @@ namespace pare::kernels {
 
 namespace {
 
-/// Input floats of one band: fits a core's L2 beside a weight panel.
-constexpr int64_t kBandFloats = 32 * 1024;
+/// Input and output floats of one band: they fit a core's L2 beside a weight panel, so that whoever
+/// looks at the output next (batch norm's sums) finds it there.
+constexpr int64_t kBandInput = 32 * 1024, kBandOutput = 64 * 1024;
 
 }  // namespace
 
@@ -40,18 +41,23 @@ bool GatherProblem::inside() const {
   return top <= 0 && left <= 0 && bottom < height && right < width;
 }
 
-GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group)
+GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group, bool computed)
     : p(problem), kernels(&tile_kernels()), panels(make_panels(outputs_per_group, *kernels)) {
-  copy = !p.inside();
+  const bool inside = p.inside();
+  copy = computed || !inside;
   const int64_t reach_h = (p.taps_h - 1) * p.tap_h + 1, reach_w = (p.taps_w - 1) * p.tap_w + 1;
-  // Rows per band: as many as fit; columns are cut only where the input is read in place and a row
-  // is long.
-  const int64_t row_floats = std::max<int64_t>(1, p.step_h * p.width * p.channels);
-  band_rows = std::clamp<int64_t>(kBandFloats / row_floats, 1, std::max<int64_t>(p.rows, 1));
+  // Rows per band: as many as fit; columns are cut only where no window leaves the image and a row
+  // is long. By shape alone: the bands are the blocks that batch norm's sums are made of.
+  const int64_t row_in = std::max<int64_t>(1, p.step_h * p.width * p.channels);
+  const int64_t row_out = std::max<int64_t>(1, p.cols * p.y_pixel);
+  band_rows = std::clamp<int64_t>(std::min(kBandInput / row_in, kBandOutput / row_out), 1,
+                                  std::max<int64_t>(p.rows, 1));
   band_cols = p.cols;
-  if (!copy && band_rows == 1) {
-    const int64_t fit = kBandFloats / std::max<int64_t>(1, p.step_w * p.channels);
-    band_cols = std::clamp<int64_t>(fit / kRowUnit * kRowUnit, kRowUnit, std::max<int64_t>(p.cols, 1));
+  if (inside && band_rows == 1) {
+    const int64_t fit = std::min(kBandInput / std::max<int64_t>(1, p.step_w * p.channels),
+                                 kBandOutput / std::max<int64_t>(1, p.y_pixel));
+    band_cols =
+        std::clamp<int64_t>(fit / kRowUnit * kRowUnit, kRowUnit, std::max<int64_t>(p.cols, 1));
   }
   bands_h = ceil_div(p.rows, band_rows);
   bands_w = ceil_div(p.cols, band_cols);
@@ -75,22 +81,27 @@ GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group)
   }
 }
 
-void copy_halo(const float* image, int64_t height, int64_t width, int64_t channels, int64_t row,
-               int64_t col, int64_t rows, int64_t cols, float* to) noexcept {
-  const int64_t before = std::clamp<int64_t>(-col, 0, cols);
+GatherPlan::Band GatherPlan::band(int64_t index) const {
+  const int64_t row = index / bands_w * band_rows, col = index % bands_w * band_cols;
+  return {row, col, std::min(band_rows, p.rows - row), std::min(band_cols, p.cols - col)};
+}
+
+void copy_window(const Source& x, const Window& w, float* to) noexcept {
+  const auto clear = [&](float* from, int64_t pixels) {
+    std::memset(from, 0, static_cast<size_t>(pixels * w.channels) * sizeof(float));
+  };
+  const int64_t before = std::clamp<int64_t>(-w.col, 0, w.cols);
   const int64_t end =
-      std::clamp<int64_t>(width - col, before, cols);  // columns [before, end) exist
-  for (int64_t r = 0; r < rows; ++r, to += cols * channels) {
-    if (row + r < 0 || row + r >= height) {
-      std::memset(to, 0, static_cast<size_t>(cols * channels) * sizeof(float));
+      std::clamp<int64_t>(w.width - w.col, before, w.cols);  // columns [before, end) exist
+  for (int64_t row = w.row; row < w.row + w.rows; ++row, to += w.cols * w.channels) {
+    if (row < 0 || row >= w.height) {
+      clear(to, w.cols);
       continue;
     }
-    const float* from = image + ((row + r) * width + col + before) * channels;
-    std::memset(to, 0, static_cast<size_t>(before * channels) * sizeof(float));
-    std::memcpy(to + before * channels, from,
-                static_cast<size_t>((end - before) * channels) * sizeof(float));
-    std::memset(to + end * channels, 0,
-                static_cast<size_t>((cols - end) * channels) * sizeof(float));
+    clear(to, before);
+    x.load(w.first + row * w.width + w.col + before, end - before, w.channels,
+           to + before * w.channels);
+    clear(to + end * w.channels, w.cols - end);
   }
 }
 
@@ -109,13 +120,11 @@ void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t 
   }
 }
 
-void gather_band(const GatherPlan& plan, int64_t band, const float* x, const float* w,
-                 const float* bias, int64_t groups, int64_t outputs_per_group, float* y) noexcept {
+void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t first,
+                 const float* w, const float* bias, int64_t groups, int64_t outputs_per_group,
+                 float* y) noexcept {
   const GatherProblem& p = plan.p;
-  const int64_t row = band / plan.bands_w * plan.band_rows,
-                col = band % plan.bands_w * plan.band_cols;
-  const int64_t rows = std::min(plan.band_rows, p.rows - row),
-                cols = std::min(plan.band_cols, p.cols - col);
+  const auto [row, col, rows, cols] = plan.band(band);
   const int64_t pixels =
       rows * cols;  // a cut band is one row, so its pixels are a prefix of the tables
 
@@ -124,11 +133,12 @@ void gather_band(const GatherPlan& plan, int64_t band, const float* x, const flo
   const float* base;
   if (plan.copy) {
     const int64_t used = (rows - 1) * p.step_h + (p.taps_h - 1) * p.tap_h + 1;
-    float* halo = scratch.floats(plan.input_rows * plan.line);
-    copy_halo(x, p.height, p.width, p.channels, in_row, in_col, used, plan.input_cols, halo);
-    base = halo;
+    float* copied = scratch.floats(plan.input_rows * plan.line);
+    copy_window(x, {first, p.height, p.width, p.channels, in_row, in_col, used, plan.input_cols},
+                copied);
+    base = copied;
   } else {
-    base = x + (in_row * p.width + in_col) * p.channels;
+    base = x.x + (first + in_row * p.width + in_col) * p.channels;
   }
   y += row * p.y_row + col * p.y_pixel;
 
@@ -136,16 +146,16 @@ void gather_band(const GatherPlan& plan, int64_t band, const float* x, const flo
   alignas(64) float panel_bias[kMaxPanel] = {};
   for (int64_t g = 0; g < groups; ++g) {
     for (const Panel& panel : plan.panels) {
-      const int64_t first = g * outputs_per_group + panel.begin;
+      const int64_t output = g * outputs_per_group + panel.begin;
       if (bias)
-        std::memcpy(panel_bias, bias + first, static_cast<size_t>(panel.cols) * sizeof(float));
+        std::memcpy(panel_bias, bias + output, static_cast<size_t>(panel.cols) * sizeof(float));
       GatherTile tile{base + g * p.in_per_group(),
                       nullptr,
                       plan.taps.data(),
                       static_cast<int64_t>(plan.taps.size()),
                       plan.run,
                       w,
-                      y + first,
+                      y + output,
                       nullptr,
                       panel.cols,
                       panel_bias};

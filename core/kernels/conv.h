@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/kernels/conv_tile.h"
+#include "core/kernels/source.h"
 
 namespace pare::kernels {
 
@@ -68,7 +69,8 @@ struct GatherProblem {
 
 /// How a problem is cut: the same for every image.
 struct GatherPlan {
-  GatherPlan(const GatherProblem& problem, int64_t outputs_per_group);
+  /// `computed`: the input is not in memory as it is (see Source), so bands are always copied.
+  GatherPlan(const GatherProblem& problem, int64_t outputs_per_group, bool computed = false);
 
   GatherProblem p;
   const TileKernels* kernels;
@@ -83,13 +85,19 @@ struct GatherPlan {
   std::vector<int64_t> x_pixel, y_pixel;  // offsets of a band's pixels, in tile order
 
   int64_t bands() const { return bands_h * bands_w; }
+  struct Band {  // in output pixels
+    int64_t row, col, rows, cols;
+  };
+  Band band(int64_t index) const;
   int64_t packed_size() const { return packed_floats(panels, p.reduction(), kernels->lanes); }
 };
 
-/// One band of one image, all panels of all groups. `w` holds groups x packed_size floats, `bias`
-/// (or null) is indexed by output channel. Outputs of group g start at y + g * outputs_per_group.
-void gather_band(const GatherPlan& plan, int64_t band, const float* x, const float* w,
-                 const float* bias, int64_t groups, int64_t outputs_per_group, float* y) noexcept;
+/// One band of one image, all panels of all groups. The image begins at pixel `first` of x. `w`
+/// holds groups x packed_size floats, `bias` (or null) is indexed by output channel. Outputs of
+/// group g start at y + g * outputs_per_group.
+void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t first,
+                 const float* w, const float* bias, int64_t groups, int64_t outputs_per_group,
+                 float* y) noexcept;
 
 /// Packs one panel: element (k, n) comes from source(k, n) = base[k_offset(k) + n * n_stride] with
 /// k running over taps_h x taps_w x channels at the given strides.
@@ -101,14 +109,17 @@ struct PackSource {
 void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
                 const Panel& panel, int lanes, float* to) noexcept;
 
-/// Copies rows [row, row + rows) x columns [col, col + cols) of an image, zero outside of it.
-void copy_halo(const float* image, int64_t height, int64_t width, int64_t channels, int64_t row,
-               int64_t col, int64_t rows, int64_t cols, float* to) noexcept;
+/// A rectangle of an image that begins at pixel `first` of a source, zero outside of the image.
+struct Window {
+  int64_t first, height, width, channels;  // the image
+  int64_t row, col, rows, cols;            // the rectangle
+};
+void copy_window(const Source& x, const Window& w, float* to) noexcept;
 
 /// How the weight gradient walks an image: block by block of output pixels, each with its window
 /// rows in scratch (or in place), tile by tile of output channels x window columns.
 struct OuterPlan {
-  explicit OuterPlan(const ConvShape& shape);
+  explicit OuterPlan(const ConvShape& shape, bool computed = false);  // as in GatherPlan
 
   ConvShape s;
   const TileKernels* kernels;
@@ -125,7 +136,7 @@ struct OuterPlan {
 
 /// dw [out, kernel_h, kernel_w, in/groups] += the gradient of images [first, last), restricted to
 /// the output channels [out_begin, out_end) of each group; db [out] likewise unless null.
-void weight_gradient(const OuterPlan& plan, const float* x, const float* dy, int64_t first,
+void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, int64_t first,
                      int64_t last, int64_t out_begin, int64_t out_end, float* dw,
                      float* db) noexcept;
 

@@ -59,12 +59,13 @@ void outer_block(const OuterPlan& plan, const Block& b, int64_t group, int64_t c
 
 }  // namespace
 
-OuterPlan::OuterPlan(const ConvShape& shape) : s(shape), kernels(&tile_kernels()) {
-  copy = s.pad_h > 0 || s.pad_w > 0;
-  flat = !copy && s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1;
+OuterPlan::OuterPlan(const ConvShape& shape, bool computed) : s(shape), kernels(&tile_kernels()) {
+  const bool inside = s.pad_h == 0 && s.pad_w == 0;
+  copy = computed || !inside;
+  flat = inside && s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1;
   block_cols = flat ? kBlockPixels : s.out_w();
   block_rows = flat ? 1 : std::clamp<int64_t>(kBlockPixels / s.out_w(), 1, s.out_h());
-  input_cols = copy ? (s.out_w() - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1 : s.width;
+  input_cols = copy ? (block_cols - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1 : s.width;
   line = input_cols * s.in;
   // One run per kernel row where its taps are neighbours in memory, else one per tap.
   const int64_t in = s.in / s.groups;
@@ -78,32 +79,37 @@ OuterPlan::OuterPlan(const ConvShape& shape) : s(shape), kernels(&tile_kernels()
   panels = make_panels(joined ? s.kernel_w * s.in : in, *kernels);
 }
 
-void weight_gradient(const OuterPlan& plan, const float* x, const float* dy, int64_t first,
+void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, int64_t first,
                      int64_t last, int64_t out_begin, int64_t out_end, float* dw,
                      float* db) noexcept {
   const ConvShape& s = plan.s;
-  const int64_t oh = s.out_h(), ow = s.out_w(), out = s.out / s.groups;
-  const int64_t rows = plan.flat ? 1 : oh, cols = plan.flat ? oh * ow * (last - first) : ow;
+  const int64_t out = s.out / s.groups, images = last - first;
+  // 1x1: the images are one row of pixels.
+  const int64_t rows = plan.flat ? 1 : s.out_h();
+  const int64_t line = plan.flat ? s.out_h() * s.out_w() * images : s.out_w();
+  const int64_t height = plan.flat ? 1 : s.height, width = plan.flat ? line : s.width;
   Scratch scratch;
   const auto input_rows = [&](int64_t block_rows) {
     return (block_rows - 1) * s.stride_h + (s.kernel_h - 1) * s.dilation_h + 1;
   };
   // A vector load may run past the last column: one panel of slack.
-  float* halo =
+  float* copied =
       plan.copy ? scratch.floats(input_rows(plan.block_rows) * plan.line + kMaxPanel) : nullptr;
   for (int64_t image = first; image < (plan.flat ? first + 1 : last); ++image) {
-    const float* image_x = x + image * s.height * s.width * s.in;
-    const float* image_dy = dy + image * oh * ow * s.out;
+    const int64_t pixel = image * s.height * s.width;
+    const float* image_dy = dy + image * s.out_h() * s.out_w() * s.out;
     for (int64_t row = 0; row < rows; row += plan.block_rows) {
-      for (int64_t col = 0; col < cols; col += plan.block_cols) {
-        Block b{nullptr, image_dy + (row * ow + col) * s.out, std::min(plan.block_rows, rows - row),
-                std::min(plan.block_cols, cols - col)};
+      for (int64_t col = 0; col < line; col += plan.block_cols) {
+        Block b{nullptr, image_dy + (row * line + col) * s.out,
+                std::min(plan.block_rows, rows - row), std::min(plan.block_cols, line - col)};
+        const int64_t in_row = row * s.stride_h - s.pad_h, in_col = col * s.stride_w - s.pad_w;
         if (plan.copy) {
-          copy_halo(image_x, s.height, s.width, s.in, row * s.stride_h - s.pad_h, -s.pad_w,
-                    input_rows(b.rows), plan.input_cols, halo);
-          b.x = halo;
+          const int64_t used = (b.cols - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;
+          copy_window(x, {pixel, height, width, s.in, in_row, in_col, input_rows(b.rows), used},
+                      copied);
+          b.x = copied;
         } else {
-          b.x = image_x + (row * s.stride_h * s.width + col * s.stride_w) * s.in;
+          b.x = x.x + (pixel + in_row * width + in_col) * s.in;
         }
         for (int64_t g = 0; g < s.groups; ++g) {
           const int64_t channel = g * out + out_begin;

@@ -49,7 +49,8 @@ void gather_tile(const GatherTile& t) noexcept {
       constexpr int kCount = decltype(count)::value;
 #pragma GCC unroll 8
       for (int k = 0; k < kCount; ++k) {
-        tile.add(w + k * kWidth, [&](int m) __attribute__((always_inline)) { return x[m] + k; });
+        tile.add(
+            w + k * kWidth, [&](int m) __attribute__((always_inline)) { return x[m] + k; });
       }
 #pragma GCC unroll 16
       for (int m = 0; m < R; ++m) x[m] += kCount;
@@ -59,7 +60,8 @@ void gather_tile(const GatherTile& t) noexcept {
     for (; k >= kSteps; k -= kSteps) steps(Count<kSteps>{});
     for (; k > 0; --k) steps(Count<1>{});
   }
-  const int tail = static_cast<int>(t.cols) - (N - 1) * V::kLanes;  // floats kept of the last vector
+  const int tail =
+      static_cast<int>(t.cols) - (N - 1) * V::kLanes;  // floats kept of the last vector
 #pragma GCC unroll 16
   for (int m = 0; m < R; ++m) {
     float* y = t.y + t.y_pixel[m];
@@ -84,7 +86,8 @@ void outer_tile(const OuterTile& t) noexcept {
     const float* x = t.x + line * t.x_line;
     const float* dy = t.dy + line * t.dy_line;
     const auto step = [&]() __attribute__((always_inline)) {
-      tile.add(x, [&](int m) __attribute__((always_inline)) { return dy + m; });
+      tile.add(
+          x, [&](int m) __attribute__((always_inline)) { return dy + m; });
       x += t.x_pixel;
       dy += t.dy_pixel;
     };

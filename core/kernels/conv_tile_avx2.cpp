@@ -30,7 +30,7 @@ constexpr int kVectors = 2;
 }  // namespace avx2
 
 const TileKernels kTileAvx2{avx2::V::kLanes, avx2::kMaxRows, avx2::kVectors,
-                            avx2::gather,    avx2::outer, avx2::spin};
+                            avx2::gather,    avx2::outer,    avx2::spin};
 
 }  // namespace pare::kernels
 #endif

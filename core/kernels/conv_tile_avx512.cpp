@@ -29,7 +29,7 @@ constexpr int kVectors = 3;
 }  // namespace avx512
 
 const TileKernels kTileAvx512{avx512::V::kLanes, avx512::kMaxRows, avx512::kVectors,
-                              avx512::gather,    avx512::outer, avx512::spin};
+                              avx512::gather,    avx512::outer,    avx512::spin};
 
 }  // namespace pare::kernels
 #endif

@@ -37,6 +37,6 @@ constexpr int kVectors = 2;
 }  // namespace portable
 
 const TileKernels kTilePortable{portable::V::kLanes, portable::kMaxRows, portable::kVectors,
-                                portable::gather,    portable::outer, portable::spin};
+                                portable::gather,    portable::outer,    portable::spin};
 
 }  // namespace pare::kernels

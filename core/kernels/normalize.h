@@ -19,6 +19,11 @@ struct Affine {
   const float* residual;
   const float* scale;
   const float* shift;
+
+  /// From element `offset` on, a multiple of the channels.
+  Affine at(int64_t offset) const {
+    return {x ? x + offset : nullptr, residual ? residual + offset : nullptr, scale, shift};
+  }
 };
 
 /// y = f(u)

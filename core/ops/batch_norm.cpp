@@ -10,11 +10,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "core/autograd.h"
 #include "core/deferred.h"
 #include "core/kernels/normalize.h"
 #include "core/ops.h"
+#include "core/ops/common.h"
 #include "core/ops/show.h"
 #include "core/parallel.h"
 
@@ -47,34 +49,69 @@ struct Moments {
   Tensor mean, var;  // [C], biased
 };
 
-/// Each shard's sums around the shard's first row, merged by Chan's formula in double.
-Moments batch_moments(const Tensor& x) {
+/// Two sums per channel of every block of rows.
+struct BlockSums {
+  explicit BlockSums(int64_t blocks, int64_t channels)
+      : C(channels), sums(Tensor::uninit({blocks, 2, channels})), data(sums.data()), of(blocks) {}
+  float* first(int64_t block) const { return data + block * 2 * C; }
+  float* second(int64_t block) const { return first(block) + C; }
+
+  int64_t C;
+  Tensor sums;
+  float* data;
+  struct Rows {
+    int64_t first, count;
+  };
+  std::vector<Rows> of;
+};
+
+/// Each block's sums around the block's first row, taken while the block is in cache if x is only
+/// now computed.
+BlockSums block_moments(const Tensor& x) {
   const Rows r(x);
-  Tensor sums = Tensor::uninit({r.shards(), 2, r.channels});
-  const float* px = x.data();
-  float* out = sums.data();
-  r.for_each_shard([&](int64_t shard, int64_t first, int64_t count) {
-    float* to = out + shard * 2 * r.channels;
-    const float* from = px + first * r.channels;
-    kernels::channel_moments(from, from, count, r.channels, to, to + r.channels);
-  });
-  Moments m{Tensor::uninit({r.channels}), Tensor::uninit({r.channels})};
-  for (int64_t c = 0; c < r.channels; ++c) {
-    double n = 0, mean = 0, squares = 0;  // of the rows merged so far; squares are around the mean
-    for (int64_t shard = 0; shard < r.shards(); ++shard) {
-      const double count = static_cast<double>(std::min(kShardRows, r.rows - shard * kShardRows));
-      const float* s = out + shard * 2 * r.channels + c;
-      const double offset = double{s[0]} / count;
-      const double shard_mean = px[shard * kShardRows * r.channels + c] + offset;
-      const double shard_squares = s[r.channels] - count * offset * offset;
-      const double delta = shard_mean - mean, total = n + count;
-      mean += delta * count / total;
-      squares += shard_squares + delta * delta * n * count / total;
-      n = total;
-    }
-    m.mean.data()[c] = static_cast<float>(mean);
-    m.var.data()[c] = static_cast<float>(std::max(squares / n, 0.0));
+  const int64_t shown = pending_blocks(x), C = r.channels;
+  BlockSums sums(shown ? shown : r.shards(), C);
+  const auto add = [&](int64_t block, int64_t first, int64_t rows, const float* values) {
+    sums.of[static_cast<size_t>(block)] = {first, rows};
+    kernels::channel_moments(values, values, rows, C, sums.first(block), sums.second(block));
+  };
+  if (shown) {
+    settle(x, [&](const Block& b) { add(b.index, b.first, b.rows, b.values); });
+  } else {
+    const float* px = x.data();
+    r.for_each_shard([&](int64_t shard, int64_t first, int64_t count) {
+      add(shard, first, count, px + first * C);
+    });
   }
+  return sums;
+}
+
+/// The blocks merged in order by Chan's formula in double.
+Moments batch_moments(const Tensor& x) {
+  const BlockSums sums = block_moments(x);
+  const float* px = x.data();
+  const int64_t C = sums.C;
+  Moments m{Tensor::uninit({C}), Tensor::uninit({C})};
+  float *means = m.mean.data(), *vars = m.var.data();
+  parallel_for(C, 16, [&](Range channels) {
+    for (int64_t c = channels.begin; c < channels.end; ++c) {
+      double n = 0, mean = 0,
+             squares = 0;  // of the rows merged so far; squares are around the mean
+      for (size_t i = 0; i < sums.of.size(); ++i) {
+        const auto [first, rows] = sums.of[i];
+        const int64_t block = static_cast<int64_t>(i);
+        const double count = static_cast<double>(rows);
+        const double offset = double{sums.first(block)[c]} / count;
+        const double delta = px[first * C + c] + offset - mean, total = n + count;
+        mean += delta * count / total;
+        squares +=
+            sums.second(block)[c] - count * offset * offset + delta * delta * n * count / total;
+        n = total;
+      }
+      means[c] = static_cast<float>(mean);
+      vars[c] = static_cast<float>(std::max(squares / n, 0.0));
+    }
+  });
   return m;
 }
 
@@ -91,56 +128,73 @@ struct Gradients {
   Tensor dx, dgamma, dbeta, dresidual;
 };
 
-/// dy is overwritten where nobody else can see it.
-Tensor reuse(const Tensor& dy) { return dy.unique() ? dy.detach() : Tensor::uninit(dy.shape()); }
+/// g = dy f'(u) and its sums; g is empty where it was not kept.
+struct Activated {
+  Tensor g;
+  BlockSums sums;  // of g, and of g (x - mean)
+};
+
+Activated activation_backward(const Statistics& s, const kernels::Affine& u, const Pointwise& f,
+                              const Tensor& dy, bool keep) {
+  const Rows r(s.x);
+  const int64_t C = r.channels;
+  const float* mean = s.mean.data();
+  // A gradient that is only now computed, for nobody else, becomes g block by block in cache.
+  const int64_t shown = dy.unique() ? pending_blocks(dy) : 0;
+  Activated a{shown ? dy : keep ? reuse(dy) : Tensor{}, BlockSums(shown ? shown : r.shards(), C)};
+  const auto add = [&](int64_t block, int64_t first, int64_t rows, const float* from, float* g) {
+    kernels::normalize_grad_sums(u.at(first * C), f, from, mean, rows, C, g, a.sums.first(block),
+                                 a.sums.second(block));
+  };
+  if (shown) {
+    settle(dy, [&](const Block& b) { add(b.index, b.first, b.rows, b.values, b.values); });
+  } else {
+    const float* from = dy.data();
+    float* g = a.g ? a.g.data() : nullptr;
+    r.for_each_shard([&](int64_t shard, int64_t first, int64_t rows) {
+      add(shard, first, rows, from + first * C, g ? g + first * C : nullptr);
+    });
+  }
+  return a;
+}
 
 Gradients normalize_backward(const Statistics& s, const Tensor& residual, Pointwise f,
                              const Tensor& dy, bool need_dx, bool need_residual) {
   const Rows r(s.x);
   const int64_t C = r.channels;
-  Gradients grads;
-  if (need_residual) grads.dresidual = reuse(dy);
-  Tensor sums = Tensor::uninit({r.shards(), 2, C});
   kernels::Affine u{s.x.data(), residual ? residual.data() : nullptr, s.scale.data(),
                     s.shift.data()};
-  const float *pdy = dy.data(), *mean = s.mean.data();
-  float *partial = sums.data(), *g = need_residual ? grads.dresidual.data() : nullptr;
-  const auto at = [&](int64_t offset) {
-    return kernels::Affine{u.x + offset, u.residual ? u.residual + offset : nullptr, u.scale,
-                           u.shift};
-  };
-  r.for_each_shard([&](int64_t shard, int64_t first, int64_t count) {
-    float* to = partial + shard * 2 * C;
-    kernels::normalize_grad_sums(at(first * C), f, pdy + first * C, mean, count, C,
-                                 g ? g + first * C : nullptr, to, to + C);
-  });
-  grads.dbeta = Tensor::uninit({C});
-  grads.dgamma = Tensor::uninit({C});
+  const Activated activated = activation_backward(s, u, f, dy, need_residual);
+  Gradients grads{{}, Tensor::uninit({C}), Tensor::uninit({C}), {}};
+  if (need_residual) grads.dresidual = activated.g;
   Tensor coefficients = Tensor::uninit({3, C});  // a, b, k of kernels::InputGrad
   float *a = coefficients.data(), *b = a + C, *k = b + C;
+  float *dbeta = grads.dbeta.data(), *dgamma = grads.dgamma.data();
   const float* inv_std = s.inv_std.data();
-  for (int64_t c = 0; c < C; ++c) {
-    double sum = 0, product = 0;
-    for (int64_t shard = 0; shard < r.shards(); ++shard) {
-      sum += partial[shard * 2 * C + c];
-      product += partial[shard * 2 * C + C + c];
+  parallel_for(C, 16, [&](Range channels) {
+    for (int64_t c = channels.begin; c < channels.end; ++c) {
+      double sum = 0, product = 0;
+      for (int64_t block = 0; block < static_cast<int64_t>(activated.sums.of.size()); ++block) {
+        sum += activated.sums.first(block)[c];
+        product += activated.sums.second(block)[c];
+      }
+      const double inv = inv_std[c], m = static_cast<double>(r.rows);
+      dbeta[c] = static_cast<float>(sum);
+      dgamma[c] = static_cast<float>(product * inv);
+      a[c] = u.scale[c];
+      b[c] = s.train ? static_cast<float>(-u.scale[c] * inv * inv * product / m) : 0.0f;
+      k[c] = s.train ? static_cast<float>(-u.scale[c] * sum / m) : 0.0f;
     }
-    const double inv = inv_std[c], m = static_cast<double>(r.rows);
-    grads.dbeta.data()[c] = static_cast<float>(sum);
-    grads.dgamma.data()[c] = static_cast<float>(product * inv);
-    a[c] = u.scale[c];
-    b[c] = s.train ? static_cast<float>(-u.scale[c] * inv * inv * product / m) : 0.0f;
-    k[c] = s.train ? static_cast<float>(-u.scale[c] * sum / m) : 0.0f;
-  }
+  });
   if (!need_dx) return grads;
   // With the activation's derivative already in g, the second pass is linear in it.
-  const Tensor source = need_residual ? grads.dresidual : dy;
-  grads.dx = need_residual ? Tensor::uninit(dy.shape()) : reuse(dy);
-  if (need_residual) f = {}, u.residual = nullptr;
-  const float* from = source.data();
+  const Tensor from = activated.g ? activated.g : dy;
+  if (activated.g) f = {}, u.residual = nullptr;
+  grads.dx = need_residual ? Tensor::uninit(dy.shape()) : activated.g ? activated.g : reuse(dy);
+  const float *pfrom = from.data(), *mean = s.mean.data();
   float* dx = grads.dx.data();
   r.for_each_shard([&](int64_t, int64_t first, int64_t count) {
-    kernels::normalize_grad_input(at(first * C), f, from + first * C, {mean, a, b, k}, count, C,
+    kernels::normalize_grad_input(u.at(first * C), f, pfrom + first * C, {mean, a, b, k}, count, C,
                                   dx + first * C);
   });
   return grads;
@@ -155,14 +209,25 @@ struct Normalized final : Deferred {
   Statistics s;
   Pointwise f;
 
+  bool keeps_x = false;  // x is wanted again, for a gradient
+
   void run(float* y) const override {
-    const Rows r(s.x);
-    const kernels::Affine u{s.x.data(), residual ? residual.data() : nullptr, s.scale.data(),
-                            s.shift.data()};
-    r.for_each_shard([&](int64_t, int64_t first, int64_t count) {
-      const int64_t o = first * r.channels;
-      kernels::normalize({u.x + o, u.residual ? u.residual + o : nullptr, u.scale, u.shift}, f,
-                         count, r.channels, y + o);
+    const int64_t C = s.x.dim(-1);
+    const float* r = residual ? residual.data() : nullptr;
+    const kernels::Affine u{nullptr, r, s.scale.data(), s.shift.data()};
+    if (!keeps_x && pending_blocks(s.x)) {  // x itself is not wanted: y takes its place
+      s.x.pending()->run(y, [&](const Block& b) {
+        kernels::Affine at = u.at(b.first * C);
+        at.x = b.values;
+        kernels::normalize(at, f, b.rows, C, b.values);
+      });
+      return;
+    }
+    const float* px = s.x.data();
+    Rows(s.x).for_each_shard([&](int64_t, int64_t first, int64_t rows) {
+      kernels::Affine at = u.at(first * C);
+      at.x = px + first * C;
+      kernels::normalize(at, f, rows, C, y + first * C);
     });
   }
   Tensor then(const Pointwise& next) const override {
@@ -174,6 +239,11 @@ struct Normalized final : Deferred {
         f.kind == Pointwise::Kind::identity && !residual && other.shape() == x.shape();
     return free ? normalized(x, gamma, beta, s, f, other) : Tensor{};
   }
+  std::optional<kernels::Source> source() const override {
+    // A block's sum is usually read twice, as input and as the next residual: better in memory.
+    if (residual || s.x.pending()) return {};
+    return kernels::Source{s.x.data(), s.scale.data(), s.shift.data(), f};
+  }
 };
 
 Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Statistics& s,
@@ -181,8 +251,9 @@ Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
   auto work = std::make_shared<Normalized>();
   work->x = x, work->gamma = gamma, work->beta = beta, work->residual = residual;
   work->s = s, work->f = f;
-  const Tensor y = Tensor::deferred(x.shape(), work);
-  if (!fusion_enabled()) y.data();
+  work->keeps_x = grad_enabled() && (x.requires_grad() || (gamma && gamma.requires_grad()) ||
+                                     (beta && beta.requires_grad()));
+  const Tensor y = Tensor::deferred(x.shape(), work, {s.x, residual});
   return record("batch_norm",
                 {{"eps", s.eps}, {"running_mean", s.running_mean}, {"running_var", s.running_var}},
                 y, {x, gamma, beta, residual},

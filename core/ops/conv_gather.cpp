@@ -1,0 +1,193 @@
+#include "core/ops/conv_gather.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "core/parallel.h"
+
+namespace pare {
+
+namespace {
+
+using kernels::ConvShape;
+using kernels::GatherPlan;
+using kernels::GatherProblem;
+using kernels::PackSource;
+
+/// 1x1, stride 1, no padding: every pixel for itself, whatever image it is in.
+bool is_flat(const ConvShape& s) {
+  return s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_h == 0 &&
+         s.pad_w == 0;
+}
+
+void flatten(GatherPass& pass) {
+  GatherProblem& p = pass.p;
+  p.width = p.cols = pass.images * p.height * p.width;
+  p.height = p.rows = 1;
+  pass.images = 1;
+}
+
+/// The weights of all groups, packed into panels once per call.
+Tensor pack(const GatherPlan& plan, const GatherPass& pass, const float* w) {
+  const int64_t size = plan.packed_size(), panels = static_cast<int64_t>(plan.panels.size());
+  Tensor packed = Tensor::uninit({pass.groups * size});
+  float* to = packed.data();
+  const int64_t k = plan.p.reduction(), lanes = plan.kernels->lanes;
+  parallel_for(pass.groups * panels, 1, [&](Range r) {
+    for (int64_t i = r.begin; i < r.end; ++i) {
+      const int64_t g = i / panels, index = i % panels;
+      int64_t offset = g * size;
+      for (int64_t before = 0; before < index; ++before)
+        offset += plan.panels[static_cast<size_t>(before)].vectors * lanes * k;
+      PackSource from = pass.weight;
+      from.base = w + pass.weight_offset + g * pass.weight_group;
+      kernels::pack_panel(from, plan.p.taps_h, plan.p.taps_w, plan.p.in_per_group(),
+                          plan.panels[static_cast<size_t>(index)], plan.kernels->lanes,
+                          to + offset);
+    }
+  });
+  return packed;
+}
+
+/// Along one axis: the outputs i = phase + stride * u of the data gradient read dy rows u + e - t
+/// D, one for each of the `count` taps k = first + t * every that divide.
+struct Phase {
+  int64_t outputs, count, first, every, spacing, top;
+};
+
+Phase phase_of(int64_t phase, int64_t size, int64_t kernel, int64_t stride, int64_t pad,
+               int64_t dilation) {
+  Phase p{(size - phase + stride - 1) / stride, 0, 0, stride / std::gcd(stride, dilation), 0, 0};
+  p.spacing = p.every * dilation / stride;
+  for (p.first = 0; p.first < kernel; ++p.first) {
+    if ((phase + pad - p.first * dilation) % stride == 0) break;
+  }
+  if (p.first < kernel) p.count = (kernel - 1 - p.first) / p.every + 1;
+  const int64_t e = (phase + pad - p.first * dilation) / stride;  // exact whenever a tap exists
+  p.top = (p.count - 1) * p.spacing - e;
+  return p;
+}
+
+/// dx at the pixels of one stride phase: a dense convolution of dy with the taps that reach them,
+/// flipped.
+GatherPass phase_pass(const ConvShape& s, const Phase& v, const Phase& h, int64_t offset) {
+  const int64_t in = s.in / s.groups, out = s.out / s.groups, tap = in, tap_row = s.kernel_w * in;
+  GatherPass pass{.p = {.height = s.out_h(),
+                        .width = s.out_w(),
+                        .channels = s.out,
+                        .top = v.top,
+                        .left = h.top,
+                        .step_h = 1,
+                        .step_w = 1,
+                        .taps_h = v.count,
+                        .taps_w = h.count,
+                        .tap_h = v.spacing,
+                        .tap_w = h.spacing,
+                        .rows = v.outputs,
+                        .cols = h.outputs,
+                        .y_row = s.stride_h * s.width * s.in,
+                        .y_pixel = s.stride_w * s.in,
+                        .group_in = out},
+                  .images = s.images,
+                  .x_pixels = s.out_h() * s.out_w(),
+                  .y_image = s.height * s.width * s.in,
+                  .y_offset = offset,
+                  .groups = s.groups,
+                  .outputs = in,
+                  .weight = {nullptr, -v.every * tap_row, -h.every * tap, s.kernel_h * tap_row, 1},
+                  .weight_offset = (v.first + (v.count - 1) * v.every) * tap_row +
+                                   (h.first + (h.count - 1) * h.every) * tap,
+                  .weight_group = out * s.kernel_h * tap_row};
+  if (v.count == 0 || h.count == 0) {  // no tap reaches this phase: an empty sum, reading nothing
+    pass.p.height = pass.p.rows, pass.p.width = pass.p.cols;
+    pass.p.top = pass.p.left = pass.p.taps_h = pass.p.taps_w = 0;
+  } else if (is_flat(s)) {
+    flatten(pass);
+  }
+  return pass;
+}
+
+}  // namespace
+
+GatherPass forward_pass(const ConvShape& s) {
+  const int64_t in = s.in / s.groups, out = s.out / s.groups;
+  const int64_t filter = s.kernel_h * s.kernel_w * in;
+  GatherPass pass{.p = {.height = s.height,
+                        .width = s.width,
+                        .channels = s.in,
+                        .top = s.pad_h,
+                        .left = s.pad_w,
+                        .step_h = s.stride_h,
+                        .step_w = s.stride_w,
+                        .taps_h = s.kernel_h,
+                        .taps_w = s.kernel_w,
+                        .tap_h = s.dilation_h,
+                        .tap_w = s.dilation_w,
+                        .rows = s.out_h(),
+                        .cols = s.out_w(),
+                        .y_row = s.out_w() * s.out,
+                        .y_pixel = s.out,
+                        .group_in = in},
+                  .images = s.images,
+                  .x_pixels = s.height * s.width,
+                  .y_image = s.out_h() * s.out_w() * s.out,
+                  .y_offset = 0,
+                  .groups = s.groups,
+                  .outputs = out,
+                  .weight = {nullptr, s.kernel_w * in, in, 1, filter},
+                  .weight_offset = 0,
+                  .weight_group = out * filter};
+  if (is_flat(s)) flatten(pass);
+  return pass;
+}
+
+std::vector<GatherPass> data_gradient_passes(const ConvShape& s) {
+  std::vector<GatherPass> passes;
+  for (int64_t a = 0; a < std::min(s.stride_h, s.height); ++a) {
+    const Phase v = phase_of(a, s.height, s.kernel_h, s.stride_h, s.pad_h, s.dilation_h);
+    for (int64_t c = 0; c < std::min(s.stride_w, s.width); ++c) {
+      const Phase h = phase_of(c, s.width, s.kernel_w, s.stride_w, s.pad_w, s.dilation_w);
+      passes.push_back(phase_pass(s, v, h, (a * s.width + c) * s.in));
+    }
+  }
+  return passes;
+}
+
+Gather::Gather(std::vector<GatherPass> p, const Tensor& input, const Tensor& weight,
+               const Tensor& b)
+    : passes(std::move(p)), x(input.detach()), w(weight.detach()), bias(b.detach()) {}
+
+int64_t Gather::blocks() const {
+  if (passes.size() != 1) return 0;  // stride phases interleave
+  return passes[0].images * GatherPlan(passes[0].p, passes[0].outputs).bands();
+}
+
+void Gather::run(float* y) const {
+  for (const GatherPass& pass : passes) run(pass, y, nullptr);
+}
+
+void Gather::run(float* y, BlockVisitor visit) const { run(passes.at(0), y, &visit); }
+
+void Gather::run(const GatherPass& pass, float* y, const BlockVisitor* visit) const {
+  const auto pending = x.pending();  // kept until the end: the source points into it
+  const kernels::Source from = source_of(x);
+  const GatherPlan plan(pass.p, pass.outputs, !from.stored());
+  const Tensor packed = pack(plan, pass, w.data());
+  const float *weights = packed.data(), *b = bias ? bias.data() : nullptr;
+  y += pass.y_offset;
+  parallel_for(pass.images * plan.bands(), 1, [&](Range r) {
+    for (int64_t i = r.begin; i < r.end; ++i) {
+      const int64_t image = i / plan.bands(), band = i % plan.bands();
+      float* to = y + image * pass.y_image;
+      kernels::gather_band(plan, band, from, image * pass.x_pixels, weights, b, pass.groups,
+                           pass.outputs, to);
+      if (!visit) continue;
+      const kernels::GatherPlan::Band area = plan.band(band);
+      const int64_t pixel = area.row * pass.p.cols + area.col;
+      (*visit)({i, image * pass.p.rows * pass.p.cols + pixel, area.rows * area.cols,
+                to + pixel * pass.p.y_pixel});
+    }
+  });
+}
+
+}  // namespace pare

@@ -1,0 +1,42 @@
+#pragma once
+// A convolution's forward pass and data gradient as dense gather problems (core/kernels/conv.h)
+// over all images of a batch, threaded, as work that can wait until somebody reads the result.
+// Private to core/ops.
+
+#include <vector>
+
+#include "core/deferred.h"
+#include "core/kernels/conv.h"
+
+namespace pare {
+
+/// One dense problem: an image's geometry, how many images, and where weights and outputs lie.
+struct GatherPass {
+  kernels::GatherProblem p;
+  int64_t images, x_pixels;    // pixels from image to image
+  int64_t y_image, y_offset;   // floats from image to image; of the first output
+  int64_t groups, outputs;     // outputs of one group
+  kernels::PackSource weight;  // base is the offset of the first weight, as set by run
+  int64_t weight_offset, weight_group;
+};
+
+GatherPass forward_pass(const kernels::ConvShape& s);
+/// One pass for each stride phase.
+std::vector<GatherPass> data_gradient_passes(const kernels::ConvShape& s);
+
+/// y = the passes over x with weights w, plus bias.
+struct Gather final : Deferred {
+  Gather(std::vector<GatherPass> passes, const Tensor& x, const Tensor& w, const Tensor& bias);
+
+  void run(float* y) const override;
+  int64_t blocks() const override;
+  void run(float* y, BlockVisitor visit) const override;
+
+  std::vector<GatherPass> passes;
+  Tensor x, w, bias;  // without history; bias may be empty
+
+ private:
+  void run(const GatherPass& pass, float* y, const BlockVisitor* visit) const;
+};
+
+}  // namespace pare
