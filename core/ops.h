@@ -54,6 +54,23 @@ Tensor sign(const Tensor& x, Ste ste = Ste::clip);
 /// Nearest integer; dx = dy.
 Tensor round(const Tensor& x, Rounding rounding = Rounding::half_even);
 
+// --- Uniform quantization and back; formulas of both passes in ops/fake_quant.cpp.
+/// What shares a scale: the whole tensor, each index of the first axis (filters of a weight), each
+/// index of the last one (channels of an activation).
+enum class QuantShare : uint8_t { tensor, filter, channel };
+struct FakeQuantOptions {
+  float lo = 0, hi = 255;  // codes
+  QuantShare share = QuantShare::tensor;
+  Rounding rounding = Rounding::half_even;
+  bool shift_first = false;   // round(x / s + z), not round(x / s) + z
+  bool clip = false;          // `scale` is a clipping level: s = scale / hi
+  Tensor min = {}, max = {};  // gradients to x pass between them only; one value per scale
+  float grad_scale = 1.0f;    // of the gradients to scale and zero
+};
+/// scale [1], [filters] or [channels], used by magnitude; zero the same (rounded) or empty.
+Tensor fake_quant(const Tensor& x, const Tensor& scale, const Tensor& zero,
+                  const FakeQuantOptions& options);
+
 // --- Reductions. No axes means all; the result then has shape [1]. keep leaves reduced axes as
 // size 1.
 using Axes = std::vector<int>;

@@ -183,29 +183,30 @@ Tensor div(const Tensor& a, const Tensor& b) {
 }
 
 Tensor add(const Tensor& a, float b) {
-  return record("add", compute(Arithmetic::add, a, b, Tensor::uninit(a.shape())), {a},
-                [](const Tensor& dy, Needs) -> Grads { return {dy}; });
+  return record("add", {{"value", b}}, compute(Arithmetic::add, a, b, Tensor::uninit(a.shape())),
+                {a}, [](const Tensor& dy, Needs) -> Grads { return {dy}; });
 }
 
 Tensor mul(const Tensor& a, float b) {
-  return record("mul", compute(Arithmetic::mul, a, b, Tensor::uninit(a.shape())), {a},
-                [b](const Tensor& dy, Needs) -> Grads {
+  return record("mul", {{"value", b}}, compute(Arithmetic::mul, a, b, Tensor::uninit(a.shape())),
+                {a}, [b](const Tensor& dy, Needs) -> Grads {
                   return {compute(Arithmetic::mul, dy, b, reuse(dy))};
                 });
 }
 
 Tensor operator/(const Tensor& a, float b) {
-  return record("div", compute(Arithmetic::div, a, b, Tensor::uninit(a.shape())), {a},
-                [b](const Tensor& dy, Needs) -> Grads {
+  return record("div", {{"value", b}}, compute(Arithmetic::div, a, b, Tensor::uninit(a.shape())),
+                {a}, [b](const Tensor& dy, Needs) -> Grads {
                   return {compute(Arithmetic::div, dy, b, reuse(dy))};
                 });
 }
 
 Tensor operator/(float a, const Tensor& b) {
   const Tensor y = compute(Arithmetic::div, b, a, Tensor::uninit(b.shape()), true);
-  return record("div", y, {b}, [b = b.detach(), y = y.detach()](const Tensor& dy, Needs) -> Grads {
-    return {mul(mul(div(dy, b), y), -1.0f)};
-  });
+  return record("div", {{"numerator", a}}, y, {b},
+                [b = b.detach(), y = y.detach()](const Tensor& dy, Needs) -> Grads {
+                  return {mul(mul(div(dy, b), y), -1.0f)};
+                });
 }
 
 }  // namespace pare

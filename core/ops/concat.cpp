@@ -68,14 +68,15 @@ Tensor concat(const std::vector<Tensor>& parts, int axis) {
     sizes.push_back(part.dim(a));
     at += part.dim(a);
   }
-  return record("concat", y, parts, [a, sizes](const Tensor& dy, Needs need) -> Grads {
-    Grads grads(sizes.size());
-    int64_t at = 0;
-    for (size_t i = 0; i < sizes.size(); at += sizes[i++]) {
-      if (need[i]) grads[i] = slice(dy, a, at, at + sizes[i]);
-    }
-    return grads;
-  });
+  return record("concat", {{"axis", a}}, y, parts,
+                [a, sizes](const Tensor& dy, Needs need) -> Grads {
+                  Grads grads(sizes.size());
+                  int64_t at = 0;
+                  for (size_t i = 0; i < sizes.size(); at += sizes[i++]) {
+                    if (need[i]) grads[i] = slice(dy, a, at, at + sizes[i]);
+                  }
+                  return grads;
+                });
 }
 
 std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int axis) {
@@ -98,9 +99,10 @@ Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
              ", expected a range within 0 .. ", size, " of axis ", axis, operand("x", x));
   Tensor y = Tensor::uninit(x.shape().with(a, end - begin));
   Runs(x.shape(), a).copy(x.data(), size, begin, y.data(), end - begin, 0, end - begin);
-  return record("slice", y, {x}, [a, begin, after = size - end](const Tensor& dy, Needs) -> Grads {
-    return {pad(dy, a, begin, after)};
-  });
+  return record("slice", {{"axis", a}, {"begin", begin}, {"end", end}}, y, {x},
+                [a, begin, after = size - end](const Tensor& dy, Needs) -> Grads {
+                  return {pad(dy, a, begin, after)};
+                });
 }
 
 Tensor pad(const Tensor& x, int axis, int64_t before, int64_t after, float value) {
@@ -113,9 +115,10 @@ Tensor pad(const Tensor& x, int axis, int64_t before, int64_t after, float value
   runs.fill(y.data(), padded, 0, before, value);
   runs.copy(x.data(), size, 0, y.data(), padded, before, size);
   runs.fill(y.data(), padded, before + size, after, value);
-  return record("pad", y, {x}, [a, before, size](const Tensor& dy, Needs) -> Grads {
-    return {slice(dy, a, before, before + size)};
-  });
+  return record("pad", {{"axis", a}, {"before", before}, {"after", after}, {"value", value}}, y,
+                {x}, [a, before, size](const Tensor& dy, Needs) -> Grads {
+                  return {slice(dy, a, before, before + size)};
+                });
 }
 
 }  // namespace pare

@@ -29,7 +29,7 @@ Tensor dropout(const Tensor& x, float p, Rng& rng) {
   rng.set_state({at.key, at.counter + static_cast<uint64_t>(x.numel())});
   Tensor y = Tensor::uninit(x.shape());
   masked(x, p, at, y);
-  return record("dropout", y, {x}, [p, at](const Tensor& dy, Needs) -> Grads {
+  return record("dropout", {{"p", p}}, y, {x}, [p, at](const Tensor& dy, Needs) -> Grads {
     Tensor dx = reuse(dy);
     masked(dy, p, at, dx);
     return {dx};

@@ -75,7 +75,7 @@ Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, floa
   });
 
   return record(
-      "layer_norm", y, {x, gamma, beta},
+      "layer_norm", {{"eps", eps}}, y, {x, gamma, beta},
       [x = x.detach(), gamma = gamma.detach(), kept](const Tensor& dy, Needs need) -> Grads {
         const auto* s = reinterpret_cast<const RowStats*>(kept->data());
         return gradients(x, gamma, s, dy, need);

@@ -8,6 +8,36 @@
 
 namespace pare {
 
+using Kind = Pointwise::Kind;
+
+namespace {
+
+/// What observers know the numbers of a kind by; null: it has none.
+struct Names {
+  const char *a = nullptr, *b = nullptr, *c = nullptr, *rounding = nullptr;
+};
+
+Names names_of(Kind kind) {
+  switch (kind) {
+    case Kind::leaky_relu:
+      return {.a = "slope"};
+    case Kind::clamp:
+      return {.a = "lo", .b = "hi"};
+    case Kind::ternary:
+      return {.a = "threshold"};
+    case Kind::quantize:
+      return {.a = "prescale", .b = "levels", .c = "scale", .rounding = "rounding"};
+    case Kind::round:
+      return {.rounding = "rounding"};
+    default:
+      return {};
+  }
+}
+
+const char* word(Rounding r) { return r == Rounding::half_even ? "half_even" : "half_away"; }
+
+}  // namespace
+
 Tensor pointwise(const Pointwise& f, const Tensor& x) {
   if (f.fusable() && fusion_enabled()) {
     const auto work = x.pending();
@@ -19,18 +49,18 @@ Tensor pointwise(const Pointwise& f, const Tensor& x) {
   parallel_for(x.numel(), kGrain,
                [&](Range r) { kernels::pointwise(f, px + r.begin, py + r.begin, r.size()); });
 
-  return record(f.name(), y, {x}, [f, x = x.detach()](const Tensor& dy, Needs) -> Grads {
-    Tensor dx = reuse(dy);
-    const float *from = x.data(), *g = dy.data();
-    float* to = dx.data();
-    parallel_for(dy.numel(), kGrain, [&](Range r) {
-      kernels::pointwise_grad(f, from + r.begin, g + r.begin, to + r.begin, r.size());
-    });
-    return {dx};
-  });
+  const Names n = names_of(f.kind);
+  return record(f.name(), {{n.a, f.a}, {n.b, f.b}, {n.c, f.c}, {n.rounding, word(f.rounding)}}, y,
+                {x}, [f, x = x.detach()](const Tensor& dy, Needs) -> Grads {
+                  Tensor dx = reuse(dy);
+                  const float *from = x.data(), *g = dy.data();
+                  float* to = dx.data();
+                  parallel_for(dy.numel(), kGrain, [&](Range r) {
+                    kernels::pointwise_grad(f, from + r.begin, g + r.begin, to + r.begin, r.size());
+                  });
+                  return {dx};
+                });
 }
-
-using Kind = Pointwise::Kind;
 
 Tensor relu(const Tensor& x) { return pointwise({.kind = Kind::relu}, x); }
 Tensor leaky_relu(const Tensor& x, float slope) {

@@ -31,6 +31,8 @@ struct Plan {
   int64_t outer = 1, count = 1, inner = 1;
   Shape result;
   std::vector<int> order;  // axes with the reduced ones last; empty if they lie together already
+  Shape axes;              // the reduced ones, in that order
+  bool keep = false;
 };
 
 std::vector<bool> reduced_axes(const char* op, const Tensor& x, const Axes& axes) {
@@ -57,6 +59,8 @@ Plan plan(const char* op, const Tensor& x, const Axes& axes, bool keep) {
   const std::vector<bool> reduced = reduced_axes(op, x, axes);
   Plan p;
   p.result = result_shape(x, reduced, keep);
+  p.keep = keep;
+  std::vector<int64_t> places;
   bool together = true;
   for (int i = 0; i < x.dims(); ++i) {
     const int64_t size = x.dim(i);
@@ -65,8 +69,14 @@ Plan plan(const char* op, const Tensor& x, const Axes& axes, bool keep) {
     } else {
       together = together && (p.inner == 1 || size == 1);
       p.count *= size;
+      places.push_back(i);
     }
   }
+  if (!together) {
+    const int first = x.dims() - static_cast<int>(places.size());
+    std::iota(places.begin(), places.end(), int64_t{first});
+  }
+  p.axes = Shape(places);
   if (together) return p;
   for (const bool last : {false, true}) {
     for (int i = 0; i < x.dims(); ++i) {
@@ -178,9 +188,10 @@ Tensor scaled_sum(const char* op, const Tensor& x, const Plan& p, double scale) 
   const Tensor src = arranged(x, p);
   Tensor y = Tensor::uninit(p.result);
   sums(src, {}, p, scale, y);
-  return record(op, y, {src}, [p, scale, shape = src.shape()](const Tensor& dy, Needs) -> Grads {
-    return {spread(dy, p, static_cast<float>(scale), shape)};
-  });
+  return record(op, {{"axes", p.axes}, {"keep", p.keep}}, y, {src},
+                [p, scale, shape = src.shape()](const Tensor& dy, Needs) -> Grads {
+                  return {spread(dy, p, static_cast<float>(scale), shape)};
+                });
 }
 
 /// Values into y, the k of the first maximum into index.
@@ -264,7 +275,8 @@ Tensor var(const Tensor& x, const Axes& axes, bool keep, int correction) {
   sums(src, center, p, scale, y);
 
   return record(
-      "var", y, {src}, [p, scale, src = src.detach(), center](const Tensor& dy, Needs) -> Grads {
+      "var", {{"axes", p.axes}, {"keep", p.keep}, {"correction", correction}}, y, {src},
+      [p, scale, src = src.detach(), center](const Tensor& dy, Needs) -> Grads {
         const Tensor slope = mul(dy.view({p.outer, 1, p.inner}), 2 * static_cast<float>(scale));
         const Tensor delta = sub(src.view({p.outer, p.count, p.inner}), center);
         return {mul(delta, slope).view(src.shape())};
@@ -281,18 +293,19 @@ Tensor max(const Tensor& x, const Axes& axes, bool keep) {
   const auto index = [found] { return reinterpret_cast<int32_t*>(found->data()); };
   maxima(src.data(), p, y.data(), index());
 
-  return record("max", y, {src}, [p, index, shape = src.shape()](const Tensor& dy, Needs) -> Grads {
-    Tensor dx = Tensor::zeros(shape);
-    const float* from = dy.data();
-    float* to = dx.data();
-    const int32_t* at = index();
-    parallel_for(dy.numel(), kGrain, [&](Range r) {
-      for (int64_t i = r.begin; i < r.end; ++i) {
-        to[(i / p.inner * p.count + at[i]) * p.inner + i % p.inner] = from[i];
-      }
-    });
-    return {dx};
-  });
+  return record("max", {{"axes", p.axes}, {"keep", p.keep}}, y, {src},
+                [p, index, shape = src.shape()](const Tensor& dy, Needs) -> Grads {
+                  Tensor dx = Tensor::zeros(shape);
+                  const float* from = dy.data();
+                  float* to = dx.data();
+                  const int32_t* at = index();
+                  parallel_for(dy.numel(), kGrain, [&](Range r) {
+                    for (int64_t i = r.begin; i < r.end; ++i) {
+                      to[(i / p.inner * p.count + at[i]) * p.inner + i % p.inner] = from[i];
+                    }
+                  });
+                  return {dx};
+                });
 }
 
 }  // namespace pare

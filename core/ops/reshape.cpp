@@ -100,7 +100,8 @@ Tensor permute(const Tensor& x, const std::vector<int>& order) {
       }
     });
   }
-  return record("permute", y, {x},
+  return record("permute", {{"order", Shape(std::vector<int64_t>(order.begin(), order.end()))}}, y,
+                {x},
                 [inverse](const Tensor& dy, Needs) -> Grads { return {permute(dy, inverse)}; });
 }
 
@@ -116,7 +117,7 @@ Tensor channel_shuffle(const Tensor& x, int groups) {
     from[static_cast<size_t>(i)] = static_cast<int32_t>(source);
     back[static_cast<size_t>(source)] = static_cast<int32_t>(i);
   }
-  return record("channel_shuffle", gather_channels(x, from), {x},
+  return record("channel_shuffle", {{"groups", groups}}, gather_channels(x, from), {x},
                 [back](const Tensor& dy, Needs) -> Grads { return {gather_channels(dy, back)}; });
 }
 

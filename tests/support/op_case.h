@@ -53,5 +53,8 @@ inline const std::vector<Shape> kLargeImage = {{16, 16, 16, 24}};
 inline const std::vector<Shape> kLargeNorm = {{16, 16, 16, 24}, {24}, {24}};
 inline constexpr Pointwise kDorefa = {.kind = Pointwise::Kind::quantize, .a = 1, .b = 3, .c = 1};
 inline constexpr Pointwise kTernary = {.kind = Pointwise::Kind::ternary, .a = 0.5f};
+inline const FakeQuantOptions kFourBits = {.lo = 0, .hi = 15};
+inline const FakeQuantOptions kSignedFourBits = {.lo = -8, .hi = 7};
+inline const FakeQuantOptions kClipped = {.lo = 0, .hi = 15, .clip = true};
 
 }  // namespace pare::test

@@ -1,0 +1,75 @@
+// The lane math of kernels/fake_quant.h. Included per target. Single operations only, never a fused
+// multiply-add: values and gradients are the same bits on every ISA. NaN goes in and comes out.
+
+#if defined(PARE_CORE_KERNELS_FAKE_QUANT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef PARE_CORE_KERNELS_FAKE_QUANT_INL_H_
+#undef PARE_CORE_KERNELS_FAKE_QUANT_INL_H_
+#else
+#define PARE_CORE_KERNELS_FAKE_QUANT_INL_H_
+#endif
+
+#include "core/kernels/fake_quant.h"
+#include "core/kernels/pointwise-inl.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace pare::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// One vector's worth of FakeQuant. `before` and `after` the rounding add up to the zero point.
+template <class D>
+struct QuantLanes {
+  using V = hn::Vec<D>;
+  V scale, before, after, zero, lo, hi, min, max;
+
+  HWY_INLINE QuantLanes(D d, const FakeQuant& q, V scales, V zeros)
+      : scale(scales),
+        before(q.shift_first ? zeros : hn::Zero(d)),
+        after(q.shift_first ? hn::Zero(d) : zeros),
+        zero(zeros),
+        lo(hn::Set(d, q.lo)),
+        hi(hn::Set(d, q.hi)),
+        min(hn::Set(d, q.min)),
+        max(hn::Set(d, q.max)) {}
+  HWY_INLINE QuantLanes(D d, const FakeQuant& q)
+      : QuantLanes(d, q, hn::Set(d, q.scale), hn::Set(d, q.zero)) {}
+};
+
+template <Rounding kRounding>
+struct Quantizing {
+  /// u
+  template <class D, class V>
+  static HWY_INLINE V Code(D d, const QuantLanes<D>& q, V t) {
+    return hn::Add(RoundBy<kRounding>(d, hn::Add(t, q.before)), q.after);
+  }
+
+  /// y. A true division: x (1 / s) breaks ties differently, and integer kernels divide.
+  template <class D, class V>
+  static HWY_INLINE V Value(D d, const QuantLanes<D>& q, V x) {
+    const V u = Code(d, q, hn::Div(x, q.scale));
+    const V raised = hn::IfThenElse(hn::Lt(u, q.lo), q.lo, u);  // not Max: NaN stays
+    const V code = hn::IfThenElse(hn::Gt(raised, q.hi), q.hi, raised);
+    return hn::Mul(hn::Sub(code, q.zero), q.scale);
+  }
+
+  /// dx, and the three sums gain this vector's part unless kSums is false.
+  template <bool kSums, class D, class V>
+  static HWY_INLINE V Grad(D d, const QuantLanes<D>& q, V x, V dy, V& inside, V& below, V& above) {
+    const V t = hn::Div(x, q.scale), u = Code(d, q, t);
+    const auto under = hn::Or(hn::Lt(u, q.lo), hn::Lt(x, q.min));
+    const auto over = hn::Or(hn::Gt(u, q.hi), hn::Gt(x, q.max));
+    const V rest = hn::IfThenZeroElse(hn::Or(under, over), dy);
+    if constexpr (kSums) {
+      const V gap = hn::Sub(hn::Sub(u, q.zero), t);
+      inside = hn::Add(inside, hn::IfThenZeroElse(hn::Or(under, over), hn::Mul(dy, gap)));
+      below = hn::Add(below, hn::IfThenElseZero(under, dy));
+      above = hn::Add(above, hn::IfThenElseZero(over, dy));
+    }
+    return rest;
+  }
+};
+
+}  // namespace pare::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
