@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/parallel.h"
+#include "core/scratch.h"
 
 namespace pare {
 
@@ -44,6 +45,29 @@ Tensor pack(const GatherPlan& plan, const GatherPass& pass, const float* w) {
       kernels::pack_panel(from, plan.p.taps_h, plan.p.taps_w, plan.p.in_per_group(),
                           plan.panels[static_cast<size_t>(index)], plan.kernels->lanes,
                           to + offset);
+    }
+  });
+  return packed;
+}
+
+/// Likewise, transformed for Winograd's algorithm.
+Tensor pack(const kernels::WinogradPlan& plan, const GatherPass& pass, const float* w) {
+  Tensor packed = Tensor::uninit({plan.packed_size()});
+  float* to = packed.data();
+  const int64_t panels = static_cast<int64_t>(plan.panels.size()), lanes = plan.kernels->lanes;
+  parallel_for(panels, 1, [&](Range r) {
+    for (int64_t i = r.begin; i < r.end; ++i) {
+      const kernels::Panel& panel = plan.panels[static_cast<size_t>(i)];
+      const int64_t count = pass.p.channels * panel.vectors * lanes;  // of one tap
+      int64_t offset = 0;
+      for (int64_t before = 0; before < i; ++before) offset += plan.panel_size(before);
+      Scratch scratch;
+      float* taps = scratch.floats(pass.p.taps_h * pass.p.taps_w * count);
+      PackSource from = pass.weight;
+      from.base = w + pass.weight_offset;
+      kernels::pack_panel(from, pass.p.taps_h, pass.p.taps_w, pass.p.channels, panel,
+                          static_cast<int>(lanes), taps);
+      kernels::winograd_weight(plan.kind, taps, count, to + offset);
     }
   });
   return packed;
@@ -154,12 +178,20 @@ std::vector<GatherPass> data_gradient_passes(const ConvShape& s) {
 }
 
 Gather::Gather(std::vector<GatherPass> p, const Tensor& input, const Tensor& weight,
-               const Tensor& b)
-    : passes(std::move(p)), x(input.detach()), w(weight.detach()), bias(b.detach()) {}
+               const Tensor& b, const Kind& kind)
+    : passes(std::move(p)),
+      x(input.detach()),
+      w(weight.detach()),
+      bias(b.detach()),
+      winograd(kind) {}
 
 int64_t Gather::blocks() const {
   if (passes.size() != 1) return 0;  // stride phases interleave
-  return passes[0].images * GatherPlan(passes[0].p, passes[0].outputs).bands();
+  const GatherPass& pass = passes[0];
+  if (winograd) {
+    return kernels::WinogradPlan(pass.p, pass.images, pass.outputs, *winograd).batches();
+  }
+  return pass.images * GatherPlan(pass.p, pass.outputs).bands();
 }
 
 void Gather::run(float* y) const {
@@ -169,6 +201,7 @@ void Gather::run(float* y) const {
 void Gather::run(float* y, BlockVisitor visit) const { run(passes.at(0), y, &visit); }
 
 void Gather::run(const GatherPass& pass, float* y, const BlockVisitor* visit) const {
+  if (winograd) return run_winograd(pass, y, visit);
   const auto pending = x.pending();  // kept until the end: the source points into it
   const kernels::Source from = source_of(x);
   const GatherPlan plan(pass.p, pass.outputs, !from.stored());
@@ -182,10 +215,26 @@ void Gather::run(const GatherPass& pass, float* y, const BlockVisitor* visit) co
       kernels::gather_band(plan, band, from, image * pass.x_pixels, weights, b, pass.groups,
                            pass.outputs, to);
       if (!visit) continue;
-      const kernels::GatherPlan::Band area = plan.band(band);
+      const GatherPlan::Band area = plan.band(band);
       const int64_t pixel = area.row * pass.p.cols + area.col;
       (*visit)({i, image * pass.p.rows * pass.p.cols + pixel, area.rows * area.cols,
                 to + pixel * pass.p.y_pixel});
+    }
+  });
+}
+
+void Gather::run_winograd(const GatherPass& pass, float* y, const BlockVisitor* visit) const {
+  const auto pending = x.pending();
+  const kernels::Source from = source_of(x);
+  const kernels::WinogradPlan plan(pass.p, pass.images, pass.outputs, *winograd);
+  const Tensor packed = pack(plan, pass, w.data());
+  const float *weights = packed.data(), *b = bias ? bias.data() : nullptr;
+  parallel_for(plan.batches(), 1, [&](Range r) {
+    for (int64_t i = r.begin; i < r.end; ++i) {
+      kernels::winograd_batch(plan, i, from, pass.x_pixels, weights, b, y, pass.y_image);
+      if (!visit) continue;
+      const auto batch = plan.batch(i);
+      (*visit)({i, batch.first, batch.pixels, y + batch.first * pass.p.y_pixel});
     }
   });
 }

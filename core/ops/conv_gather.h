@@ -3,10 +3,12 @@
 // over all images of a batch, threaded, as work that can wait until somebody reads the result.
 // Private to core/ops.
 
+#include <optional>
 #include <vector>
 
 #include "core/deferred.h"
 #include "core/kernels/conv.h"
+#include "core/kernels/winograd.h"
 
 namespace pare {
 
@@ -24,9 +26,11 @@ GatherPass forward_pass(const kernels::ConvShape& s);
 /// One pass for each stride phase.
 std::vector<GatherPass> data_gradient_passes(const kernels::ConvShape& s);
 
-/// y = the passes over x with weights w, plus bias.
+/// y = the passes over x with weights w, plus bias, directly or by Winograd's algorithm.
 struct Gather final : Deferred {
-  Gather(std::vector<GatherPass> passes, const Tensor& x, const Tensor& w, const Tensor& bias);
+  using Kind = std::optional<kernels::WinogradKind>;
+  Gather(std::vector<GatherPass> passes, const Tensor& x, const Tensor& w, const Tensor& bias,
+         const Kind& winograd = {});
 
   void run(float* y) const override;
   int64_t blocks() const override;
@@ -34,9 +38,11 @@ struct Gather final : Deferred {
 
   std::vector<GatherPass> passes;
   Tensor x, w, bias;  // without history; bias may be empty
+  Kind winograd;      // of the only pass
 
  private:
   void run(const GatherPass& pass, float* y, const BlockVisitor* visit) const;
+  void run_winograd(const GatherPass& pass, float* y, const BlockVisitor* visit) const;
 };
 
 }  // namespace pare

@@ -4,6 +4,7 @@
 
 #include "core/deferred.h"
 #include "core/kernels/depthwise.h"
+#include "core/ops/conv_algorithm.h"
 #include "core/ops/conv_gather.h"
 #include "core/parallel.h"
 
@@ -47,19 +48,21 @@ void merge_shards(const Tensor& sums, int64_t shards, Tensor& out) {
   });
 }
 
-/// y now, or when it is read.
-Tensor gathered(std::shared_ptr<Gather> work, const Shape& shape) {
-  const Gather& g = *work;
-  return Tensor::deferred(shape, work, {g.x, g.w, g.bias});
+Tensor gathered(std::vector<GatherPass> passes, const Tensor& x, const Tensor& w,
+                const Tensor& bias, const Shape& shape, bool winograd) {
+  Gather::Kind kind;
+  if (winograd && passes.size() == 1) kind = chosen_kind(passes[0]);
+  const auto work = std::make_shared<Gather>(std::move(passes), x, w, bias, kind);
+  return Tensor::deferred(shape, work, {work->x, work->w, work->bias});
 }
 
 }  // namespace
 
 Tensor conv_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias,
-                    const Shape& y_shape) {
+                    const Shape& y_shape, bool winograd) {
   if (y_shape.numel() == 0) return Tensor::uninit(y_shape);
   if (!is_depthwise(s)) {
-    return gathered(std::make_shared<Gather>(std::vector{forward_pass(s)}, x, w, bias), y_shape);
+    return gathered({forward_pass(s)}, x, w, bias, y_shape, winograd);
   }
   Tensor y = Tensor::uninit(y_shape);
   const Tensor packed = kernels::depthwise_pack(s, w);
@@ -72,10 +75,10 @@ Tensor conv_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const 
 }
 
 Tensor conv_data_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w, const Tensor& bias,
-                          const Shape& dx_shape) {
+                          const Shape& dx_shape, bool winograd) {
   if (dx_shape.numel() == 0) return Tensor::uninit(dx_shape);
   if (!is_depthwise(s)) {
-    return gathered(std::make_shared<Gather>(data_gradient_passes(s), dy, w, bias), dx_shape);
+    return gathered(data_gradient_passes(s), dy, w, bias, dx_shape, winograd);
   }
   Tensor dx = Tensor::uninit(dx_shape);
   const Tensor packed = kernels::depthwise_pack(s, w);

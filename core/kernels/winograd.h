@@ -1,0 +1,74 @@
+#pragma once
+// Winograd's minimal filtering, Lavin & Gray 2015, arXiv:1509.09308. F(m x m, r x r) computes m x m
+// outputs of an r x r convolution from alpha x alpha inputs, alpha = m + r - 1, with alpha^2
+// products per channel pair instead of m^2 r^2:
+//
+//   y = A^T [ sum over channels (G g G^T) * (B^T d B) ] A
+//
+// The sums over channels are alpha^2 matrix products, one for each point of the transformed tile;
+// the register tiles of conv_tile.h do them. F(2x2, 3x3) saves 2.25 times the products, F(4x4, 3x3)
+// 4 times, F(2x2, 5x5) 2.8 times. Points: 0, 1, -1, infinity (alpha 4) and 0, 1, -1, 2, -2,
+// infinity (alpha 6).
+
+#include <cstdint>
+
+#include "core/kernels/conv.h"
+
+namespace pare::kernels {
+
+struct WinogradKind {
+  int m, r;
+  int alpha() const { return m + r - 1; }
+  int points() const { return alpha() * alpha(); }
+};
+
+/// v[point * plane + c] = B^T d B for the tile at x, channels side by side, rows `line` apart.
+void winograd_input(WinogradKind kind, const float* x, int64_t line, int64_t channels,
+                    int64_t plane, float* v) noexcept;
+/// u[point * count + i] = G g G^T, taps g at packed[tap * count + i], i < count.
+void winograd_weight(WinogradKind kind, const float* packed, int64_t count, float* u) noexcept;
+/// y = A^T m A + bias for `cols` channels of one tile; rows x columns of it lie inside the output.
+struct WinogradOutput {
+  const float* products;  // [points] planes
+  int64_t plane;
+  const float* bias;  // [cols]
+  int64_t cols;
+  float* y;
+  int64_t y_row, y_pixel;
+  int rows, columns;
+};
+void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept;
+
+/// How the tiles of all images are cut into batches whose transformed inputs stay in cache. A batch
+/// is some rows of tiles of one image, or some whole images: its outputs are contiguous pixels.
+struct WinogradPlan {
+  WinogradPlan(const GatherProblem& problem, int64_t images, int64_t outputs, WinogradKind kind);
+  /// Stride 1, no dilation, one group, a kernel of this size, enough channels to fill vectors.
+  static bool applies(const GatherProblem& problem, int64_t groups, int64_t outputs,
+                      WinogradKind kind);
+
+  GatherProblem p;
+  WinogradKind kind;
+  const TileKernels* kernels;
+  std::vector<Panel> panels;
+  int64_t images, tiles_h, tiles_w;
+  int64_t batch_images, batch_rows;   // of tiles; one of the two is 1 or all
+  int64_t row_batches;                // batches of one image
+  std::vector<int64_t> v_row, m_row;  // offsets of the tiles' rows in V and in the products
+
+  int64_t batches() const;
+  /// Floats of all transformed weights, and of one panel's.
+  int64_t packed_size() const { return panel_size(-1); }
+  int64_t panel_size(int64_t panel) const;
+  struct Batch {
+    int64_t image, images, tile_row, tile_rows;
+    int64_t first, pixels;  // output pixels, counted over all images
+  };
+  Batch batch(int64_t index) const;
+};
+
+/// One batch, all panels; w holds the transformed panels one after the other.
+void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, int64_t image_pixels,
+                    const float* w, const float* bias, float* y, int64_t y_image) noexcept;
+
+}  // namespace pare::kernels

@@ -1,0 +1,153 @@
+#include <algorithm>
+#include <cstring>
+
+#include "core/kernels/winograd.h"
+#include "core/scratch.h"
+
+namespace pare::kernels {
+
+namespace {
+
+/// Floats of a batch's transformed input: most of a core's L2. Fewer tiles than kMinTiles would
+/// read the weights, which come from further away, too often.
+constexpr int64_t kBatchFloats = 160 * 1024, kMinTiles = 32, kMaxTiles = 128;
+
+/// Transforms the tiles of one image's rows [row, row + rows) of tiles into v [points][tiles][C].
+void transform_rows(const WinogradPlan& plan, const Source& x, int64_t first, int64_t row,
+                    int64_t rows, float* copied, int64_t plane, float* v) noexcept {
+  const GatherProblem& p = plan.p;
+  const WinogradKind kind = plan.kind;
+  const int64_t cols = plan.tiles_w * kind.m + kind.r - 1, line = cols * p.channels;
+  copy_window(x,
+              {first, p.height, p.width, p.channels, row * kind.m - p.top, -p.left,
+               rows * kind.m + kind.r - 1, cols},
+              copied);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < plan.tiles_w; ++j, v += p.channels) {
+      const float* tile = copied + i * kind.m * line + j * kind.m * p.channels;
+      winograd_input(kind, tile, line, p.channels, plane, v);
+    }
+  }
+}
+
+/// The products of one panel: alpha^2 matrix products over the batch's tiles.
+void multiply(const WinogradPlan& plan, const Panel& panel, int64_t tiles, const float* v,
+              const float* w, float* products) noexcept {
+  const TileKernels& kernels = *plan.kernels;
+  const int64_t width = panel.vectors * kernels.lanes, channels = plan.p.channels;
+  alignas(64) static constexpr float kNoBias[kMaxPanel] = {};
+  const int64_t tap = 0;
+  for (int point = 0; point < plan.kind.points(); ++point) {
+    GatherTile tile{v + point * tiles * channels,
+                    nullptr,
+                    &tap,
+                    1,
+                    channels,
+                    w + point * channels * width,
+                    products + point * tiles * kMaxPanel,
+                    nullptr,
+                    width,
+                    kNoBias};
+    for_each_tile(tiles, kernels.max_rows(panel.vectors), [&](int64_t i, int height) {
+      tile.x_pixel = plan.v_row.data() + i;
+      tile.y_pixel = plan.m_row.data() + i;
+      kernels.gather(height, panel.vectors, tile);
+    });
+  }
+}
+
+void store(const WinogradPlan& plan, const WinogradPlan::Batch& batch, const Panel& panel,
+           const float* bias, const float* products, int64_t tiles, float* y,
+           int64_t y_image) noexcept {
+  const GatherProblem& p = plan.p;
+  const int m = plan.kind.m;
+  for (int64_t image = batch.image; image < batch.image + batch.images; ++image) {
+    for (int64_t i = batch.tile_row; i < batch.tile_row + batch.tile_rows; ++i) {
+      for (int64_t j = 0; j < plan.tiles_w; ++j, products += kMaxPanel) {
+        winograd_output(plan.kind,
+                        {products, tiles * kMaxPanel, bias, panel.cols,
+                         y + image * y_image + i * m * p.y_row + j * m * p.y_pixel + panel.begin,
+                         p.y_row, p.y_pixel, static_cast<int>(std::min<int64_t>(m, p.rows - i * m)),
+                         static_cast<int>(std::min<int64_t>(m, p.cols - j * m))});
+      }
+    }
+  }
+}
+
+}  // namespace
+
+WinogradPlan::WinogradPlan(const GatherProblem& problem, int64_t count, int64_t outputs,
+                           WinogradKind k)
+    : p(problem),
+      kind(k),
+      kernels(&tile_kernels()),
+      panels(make_panels(outputs, *kernels)),
+      images(count),
+      tiles_h(ceil_div(p.rows, k.m)),
+      tiles_w(ceil_div(p.cols, k.m)) {
+  const int64_t fit = std::clamp(kBatchFloats / (kind.points() * p.channels), kMinTiles, kMaxTiles);
+  batch_images = std::clamp<int64_t>(fit / (tiles_h * tiles_w), 1, images);
+  batch_rows = batch_images > 1 ? tiles_h : std::clamp<int64_t>(fit / tiles_w, 1, tiles_h);
+  row_batches = ceil_div(tiles_h, batch_rows);
+  for (int64_t i = 0; i < batch_images * batch_rows * tiles_w; ++i) {
+    v_row.push_back(i * p.channels);
+    m_row.push_back(i * kMaxPanel);
+  }
+}
+
+bool WinogradPlan::applies(const GatherProblem& p, int64_t groups, int64_t outputs,
+                           WinogradKind kind) {
+  constexpr int64_t kMinChannels = 16;
+  return groups == 1 && p.step_h == 1 && p.step_w == 1 && p.tap_h == 1 && p.tap_w == 1 &&
+         p.taps_h == kind.r && p.taps_w == kind.r && p.channels >= kMinChannels &&
+         outputs >= kMinChannels && p.y_row == p.cols * p.y_pixel;
+}
+
+int64_t WinogradPlan::batches() const { return ceil_div(images, batch_images) * row_batches; }
+
+int64_t WinogradPlan::panel_size(int64_t panel) const {
+  int64_t vectors = 0;
+  for (const Panel& each : panels) vectors += each.vectors;
+  if (panel >= 0) vectors = panels[static_cast<size_t>(panel)].vectors;
+  return kind.points() * p.channels * vectors * kernels->lanes;
+}
+
+WinogradPlan::Batch WinogradPlan::batch(int64_t index) const {
+  Batch b{index / row_batches * batch_images, 0, index % row_batches * batch_rows, 0, 0, 0};
+  b.images = std::min(batch_images, images - b.image);
+  b.tile_rows = std::min(batch_rows, tiles_h - b.tile_row);
+  const int64_t row = b.tile_row * kind.m;
+  b.first = (b.image * p.rows + row) * p.cols;
+  b.pixels = b.images * std::min(b.tile_rows * kind.m, p.rows - row) * p.cols;
+  return b;
+}
+
+void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, int64_t image_pixels,
+                    const float* w, const float* bias, float* y, int64_t y_image) noexcept {
+  const GatherProblem& p = plan.p;
+  const WinogradKind kind = plan.kind;
+  const WinogradPlan::Batch batch = plan.batch(index);
+  const int64_t per_image = batch.tile_rows * plan.tiles_w, tiles = batch.images * per_image;
+  const int64_t plane = tiles * p.channels;
+  Scratch scratch;
+  float* copied = scratch.floats((batch.tile_rows * kind.m + kind.r - 1) *
+                                 (plan.tiles_w * kind.m + kind.r - 1) * p.channels);
+  float* v = scratch.floats(kind.points() * plane);
+  float* products = scratch.floats(kind.points() * tiles * kMaxPanel);
+  for (int64_t i = 0; i < batch.images; ++i) {
+    transform_rows(plan, x, (batch.image + i) * image_pixels, batch.tile_row, batch.tile_rows,
+                   copied, plane, v + i * per_image * p.channels);
+  }
+  alignas(64) float panel_bias[kMaxPanel] = {};
+  for (size_t i = 0; i < plan.panels.size(); ++i) {
+    const Panel& panel = plan.panels[i];
+    if (bias) {
+      std::memcpy(panel_bias, bias + panel.begin, static_cast<size_t>(panel.cols) * sizeof(float));
+    }
+    multiply(plan, panel, tiles, v, w, products);
+    store(plan, batch, panel, panel_bias, products, tiles, y, y_image);
+    w += plan.panel_size(static_cast<int64_t>(i));
+  }
+}
+
+}  // namespace pare::kernels

@@ -1,0 +1,17 @@
+#pragma once
+// Which algorithm a gather pass runs with. Private to core/ops.
+
+#include <optional>
+#include <vector>
+
+#include "core/kernels/winograd.h"
+#include "core/ops/conv_gather.h"
+
+namespace pare {
+
+/// Winograd kinds that can compute the pass.
+std::vector<kernels::WinogradKind> winograd_kinds(const GatherPass& pass);
+/// The kind to use, or none for the direct sum; see core/winograd.h.
+std::optional<kernels::WinogradKind> chosen_kind(const GatherPass& pass);
+
+}  // namespace pare

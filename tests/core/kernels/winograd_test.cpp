@@ -1,0 +1,119 @@
+// Winograd's algorithm against the definition in double, on every ISA.
+
+#include "core/kernels/winograd.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "core/kernels/isa.h"
+#include "core/kernels/ref_conv.h"
+#include "core/ops.h"
+#include "core/ops/conv_algorithm.h"
+#include "core/ops/conv_passes.h"
+#include "core/winograd.h"
+
+using namespace pare;
+using kernels::ConvShape;
+using kernels::WinogradKind;
+
+namespace {
+
+/// Largest difference, relative to the largest value.
+double gap(const Tensor& got, const std::vector<double>& want) {
+  double worst = 0, scale = 1e-30;
+  for (int64_t i = 0; i < got.numel(); ++i) {
+    worst = std::max(worst, std::abs(got.data()[i] - want[static_cast<size_t>(i)]));
+    scale = std::max(scale, std::abs(want[static_cast<size_t>(i)]));
+  }
+  return worst / scale;
+}
+
+Tensor with(const GatherPass& pass, const WinogradKind& kind, const Tensor& x, const Tensor& w,
+            const Tensor& bias, const Shape& shape) {
+  Tensor y = Tensor::uninit(shape);
+  Gather({pass}, x, w, bias, kind).run(y.data());
+  return y;
+}
+
+/// Same size as the input, or one pixel smaller or larger; odd sizes and channels; several batches.
+const ConvShape kShapes[] = {{3, 8, 8, 16, 16, 3, 3, 1, 1, 1, 1},
+                             {2, 7, 9, 21, 33, 3, 3, 1, 1, 1, 1},
+                             {1, 5, 6, 17, 50, 3, 3, 1, 1, 0, 0},
+                             {5, 33, 17, 40, 64, 3, 3, 1, 1, 2, 1},
+                             {2, 8, 8, 24, 48, 5, 5, 1, 1, 2, 2},
+                             {3, 11, 6, 37, 19, 5, 5, 1, 1, 2, 0}};
+
+/// The transforms' constants grow with the tile: worst seen 4e-7, 4e-6 and 3e-6, direct 3e-7.
+double tolerance(const WinogradKind& kind) { return kind.alpha() == 4 ? 1.5e-6 : 1.5e-5; }
+
+}  // namespace
+
+TEST_CASE("Winograd's forward pass and data gradient equal the definition") {
+  const Isa before = active_isa();
+  for (Isa isa : supported_isas()) {
+    force_isa(isa);
+    for (const ConvShape& s : kShapes) {
+      Rng rng(5);
+      const Tensor x = Tensor::normal({s.images, s.height, s.width, s.in}, rng);
+      const Tensor w = Tensor::normal({s.out, s.kernel_h, s.kernel_w, s.in}, rng);
+      const Tensor bias = Tensor::normal({s.out}, rng);
+      const Tensor dy = Tensor::normal({s.images, s.out_h(), s.out_w(), s.out}, rng);
+      const auto want_y = ref::conv_forward(s, x.data(), w.data(), bias.data());
+      const auto want_dx = ref::conv_data_gradient(s, dy.data(), w.data());
+      const GatherPass forward = forward_pass(s), backward = data_gradient_passes(s).at(0);
+      const auto kinds = winograd_kinds(forward);
+      CHECK(kinds.size() == (s.kernel_h == 3 ? 2 : 1));
+      CHECK(winograd_kinds(backward).size() == kinds.size());
+      for (const WinogradKind& kind : kinds) {
+        const std::string isa_text = isa_name(isa);
+        CAPTURE(isa_text);
+        CAPTURE(kind.m);
+        CAPTURE(s.in);
+        CHECK(gap(with(forward, kind, x, w, bias, dy.shape()), want_y) < tolerance(kind));
+        CHECK(gap(with(backward, kind, dy, w, {}, x.shape()), want_dx) < tolerance(kind));
+      }
+    }
+  }
+  force_isa(before);
+}
+
+TEST_CASE("conv2d uses Winograd's algorithm only where it is allowed and applies") {
+  const auto differs = [](const ConvOptions& o, int64_t kernel, int64_t channels) {
+    Rng rng(2);
+    const Tensor x = Tensor::normal({2, 9, 9, channels}, rng);
+    const Tensor w = Tensor::normal({32, kernel, kernel, channels / o.groups}, rng);
+    set_winograd_use(WinogradUse::always);
+    const Tensor y = conv2d(x, w, {}, o);
+    y.data();
+    set_winograd_use(WinogradUse::off);
+    return !(y == conv2d(x, w, {}, o));
+  };
+  CHECK(differs({.pad = 1}, 3, 32));
+  CHECK(differs({.pad = 2}, 5, 32));
+  CHECK_FALSE(differs({.pad = 1, .winograd = false}, 3, 32));
+  CHECK_FALSE(differs({.stride = 2, .pad = 1}, 3, 32));
+  CHECK_FALSE(differs({.pad = 2, .dilation = 2}, 3, 32));
+  CHECK_FALSE(differs({.pad = 1, .groups = 2}, 3, 32));
+  CHECK_FALSE(differs({.pad = 3}, 7, 32));
+  CHECK_FALSE(differs({.pad = 1}, 3, 3));
+}
+
+TEST_CASE("a batch norm behind Winograd's algorithm gets the right statistics") {
+  Rng rng(8);
+  const Tensor x = Tensor::normal({5, 12, 12, 24}, rng), w = Tensor::normal({40, 3, 3, 24}, rng);
+  const auto run = [&](WinogradUse use) {
+    set_winograd_use(use);
+    Tensor mean = Tensor::zeros({40}), var = Tensor::ones({40});
+    const Tensor y = batch_norm(conv2d(x, w, {}, {.pad = 1}), {}, {}, mean, var, {.train = true});
+    y.data();
+    set_winograd_use(WinogradUse::off);
+    return std::vector<double>(y.data(), y.data() + y.numel());
+  };
+  Tensor got = Tensor::uninit({5, 12, 12, 40});
+  const auto fast = run(WinogradUse::always), plain = run(WinogradUse::off);
+  for (int64_t i = 0; i < got.numel(); ++i) {
+    got.data()[i] = static_cast<float>(fast[static_cast<size_t>(i)]);
+  }
+  CHECK(gap(got, plain) < 1.5e-5);
+}
