@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/kernels/conv.h"
+#include "core/kernels/reduce.h"
 #include "core/scratch.h"
 
 namespace pare::kernels {
@@ -20,14 +21,13 @@ struct Block {
   int64_t rows, cols;
 };
 
+/// db[n] += the block's sum of dy
 void add_columns(const OuterPlan& plan, const Block& b, int64_t channel, int64_t count,
                  float* db) noexcept {
-  for (int64_t i = 0; i < b.rows; ++i) {
-    for (int64_t j = 0; j < b.cols; ++j) {
-      const float* row = b.dy + (i * plan.s.out_w() + j) * plan.s.out + channel;
-      for (int64_t n = 0; n < count; ++n) db[n] += row[n];
-    }
-  }
+  Scratch scratch;
+  float* sums = scratch.floats(count);
+  sum_columns(b.dy + channel, b.rows * b.cols, plan.s.out, count, sums);
+  for (int64_t n = 0; n < count; ++n) db[n] += sums[n];
 }
 
 /// All tiles of one group: `channel` is the first of `count` output channels.

@@ -62,6 +62,32 @@ HWY_INLINE void OutputLine(const Vf (&m)[6], Vf (&y)[4]) {
   y[3] = hn::Add(Plus(8, far_odd, near_odd), m[5]);
 }
 
+// z = A d
+HWY_INLINE void OutputGradLine(const Vf (&d)[2], Vf (&z)[4]) {
+  z[0] = d[0];
+  z[1] = hn::Add(d[0], d[1]);
+  z[2] = hn::Sub(d[0], d[1]);
+  z[3] = hn::Neg(d[1]);
+}
+HWY_INLINE void OutputGradLine(const Vf (&d)[2], Vf (&z)[6]) {
+  z[0] = d[0];
+  z[1] = hn::Add(d[0], d[1]);
+  z[2] = hn::Sub(d[0], d[1]);
+  z[3] = Plus(2, d[1], d[0]);
+  z[4] = Plus(-2, d[1], d[0]);
+  z[5] = d[1];
+}
+HWY_INLINE void OutputGradLine(const Vf (&d)[4], Vf (&z)[6]) {
+  const Vf even = hn::Add(d[0], d[2]), odd = hn::Add(d[1], d[3]);
+  const Vf far_even = Plus(4, d[2], d[0]), far_odd = Plus(8, d[3], Times(2, d[1]));
+  z[0] = d[0];
+  z[1] = hn::Add(even, odd);
+  z[2] = hn::Sub(even, odd);
+  z[3] = hn::Add(far_even, far_odd);
+  z[4] = hn::Sub(far_even, far_odd);
+  z[5] = d[3];
+}
+
 // G[i][k] = point_i^k / norm_i, infinity in the last row
 template <int A>
 struct Points;
@@ -83,6 +109,20 @@ HWY_INLINE void WeightLine(const Vf (&g)[R], Vf (&u)[A]) {
     u[i] = Times(1 / P::norm[i], sum);
   }
   u[A - 1] = g[R - 1];
+}
+
+// g = G^T u
+template <int A, int R>
+HWY_INLINE void WeightGradLine(const Vf (&u)[A], Vf (&g)[R]) {
+  using P = Points<A>;
+  for (int k = 0; k < R; ++k) g[k] = k == R - 1 ? u[A - 1] : hn::Zero(D());
+  for (int i = 0; i < A - 1; ++i) {
+    Vf term = Times(1 / P::norm[i], u[i]);
+    for (int k = 0; k < R; ++k) {
+      g[k] = hn::Add(g[k], term);
+      term = Times(P::point[i], term);
+    }
+  }
 }
 
 template <int A>
@@ -123,6 +163,49 @@ HWY_INLINE void Weight(const float* packed, int64_t count, float* u) {
       Vf out[A];
       WeightLine<A, R>(rows[i], out);
       for (int j = 0; j < A; ++j) StoreFirst(out[j], d, u + (i * A + j) * count + e, use);
+    }
+  }
+}
+
+template <int A, int M>
+HWY_INLINE void OutputGrad(const float* dy, int64_t line, int64_t channels, int64_t plane,
+                           float* z) {
+  const D d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t c = 0; c < channels; c += lanes) {
+    const size_t count = static_cast<size_t>(channels - c < lanes ? channels - c : lanes);
+    Vf rows[A][M];
+    for (int j = 0; j < M; ++j) {
+      Vf in[M], out[A];
+      for (int i = 0; i < M; ++i) in[i] = LoadFirst(d, dy + i * line + j * channels + c, count);
+      OutputGradLine(in, out);
+      for (int i = 0; i < A; ++i) rows[i][j] = out[i];
+    }
+    for (int i = 0; i < A; ++i) {
+      Vf out[A];
+      OutputGradLine(rows[i], out);
+      for (int j = 0; j < A; ++j) StoreFirst(out[j], d, z + (i * A + j) * plane + c, count);
+    }
+  }
+}
+
+template <int A, int R>
+HWY_INLINE void WeightGrad(const float* du, int64_t plane, int64_t count, float* dw) {
+  const D d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t e = 0; e < count; e += lanes) {
+    const size_t use = static_cast<size_t>(count - e < lanes ? count - e : lanes);
+    Vf rows[R][A];
+    for (int j = 0; j < A; ++j) {
+      Vf in[A], out[R];
+      for (int i = 0; i < A; ++i) in[i] = LoadFirst(d, du + (i * A + j) * plane + e, use);
+      WeightGradLine<A, R>(in, out);
+      for (int i = 0; i < R; ++i) rows[i][j] = out[i];
+    }
+    for (int i = 0; i < R; ++i) {
+      Vf out[R];
+      WeightGradLine<A, R>(rows[i], out);
+      for (int k = 0; k < R; ++k) StoreFirst(out[k], d, dw + (i * R + k) * count + e, use);
     }
   }
 }
@@ -171,6 +254,20 @@ void WinogradOutputs(WinogradKind kind, const WinogradOutput& o) {
   Output<6, 2>(o);
 }
 
+void WinogradOutputGrad(WinogradKind kind, const float* dy, int64_t line, int64_t channels,
+                        int64_t plane, float* z) {
+  if (kind.alpha() == 4) return OutputGrad<4, 2>(dy, line, channels, plane, z);
+  if (kind.m == 4) return OutputGrad<6, 4>(dy, line, channels, plane, z);
+  OutputGrad<6, 2>(dy, line, channels, plane, z);
+}
+
+void WinogradWeightGrad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
+                        float* dw) {
+  if (kind.alpha() == 4) return WeightGrad<4, 3>(du, plane, count, dw);
+  if (kind.r == 3) return WeightGrad<6, 3>(du, plane, count, dw);
+  WeightGrad<6, 5>(du, plane, count, dw);
+}
+
 }  // namespace pare::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -180,6 +277,8 @@ namespace pare::kernels {
 HWY_EXPORT(WinogradInput);
 HWY_EXPORT(WinogradWeight);
 HWY_EXPORT(WinogradOutputs);
+HWY_EXPORT(WinogradOutputGrad);
+HWY_EXPORT(WinogradWeightGrad);
 
 void winograd_input(WinogradKind kind, const float* x, int64_t line, int64_t channels,
                     int64_t plane, float* v) noexcept {
@@ -192,6 +291,16 @@ void winograd_weight(WinogradKind kind, const float* packed, int64_t count, floa
 
 void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept {
   HWY_DYNAMIC_DISPATCH(WinogradOutputs)(kind, out);
+}
+
+void winograd_output_grad(WinogradKind kind, const float* dy, int64_t line, int64_t channels,
+                          int64_t plane, float* z) noexcept {
+  HWY_DYNAMIC_DISPATCH(WinogradOutputGrad)(kind, dy, line, channels, plane, z);
+}
+
+void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
+                          float* dw) noexcept {
+  HWY_DYNAMIC_DISPATCH(WinogradWeightGrad)(kind, du, plane, count, dw);
 }
 
 }  // namespace pare::kernels

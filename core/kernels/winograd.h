@@ -9,6 +9,10 @@
 // the register tiles of conv_tile.h do them. F(2x2, 3x3) saves 2.25 times the products, F(4x4, 3x3)
 // 4 times, F(2x2, 5x5) 2.8 times. Points: 0, 1, -1, infinity (alpha 4) and 0, 1, -1, 2, -2,
 // infinity (alpha 6).
+//
+// The expression is linear in g, so its gradient is the transposed one, with as few products:
+//
+//   dg = G^T [ sum over tiles (A dy A^T) * (B^T d B) ] G
 
 #include <cstdint>
 
@@ -39,6 +43,13 @@ struct WinogradOutput {
 };
 void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept;
 
+/// z[point * plane + c] = A dy A^T for the m x m outputs at dy, rows `line` apart.
+void winograd_output_grad(WinogradKind kind, const float* dy, int64_t line, int64_t channels,
+                          int64_t plane, float* z) noexcept;
+/// dw[tap * count + i] = G^T du G for du at du[point * plane + i], i < count.
+void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
+                          float* dw) noexcept;
+
 /// How the tiles of all images are cut into batches whose transformed inputs stay in cache. A batch
 /// is some rows of tiles of one image, or some whole images: its outputs are contiguous pixels.
 struct WinogradPlan {
@@ -63,10 +74,17 @@ struct WinogradPlan {
   struct Batch {
     int64_t image, images, tile_row, tile_rows;
     int64_t first, pixels;  // output pixels, counted over all images
+    int64_t tiles;
   };
   Batch batch(int64_t index) const;
 };
 
+/// The transformed input of a batch's tiles, [points] planes of [tiles, channels].
+void winograd_batch_input(const WinogradPlan& plan, int64_t index, const Source& x,
+                          int64_t image_pixels, int64_t plane, float* v) noexcept;
+/// Likewise of the gradient of its outputs, dy [pixels, channels].
+void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const float* dy,
+                                int64_t channels, int64_t plane, float* z) noexcept;
 /// One batch, all panels; w holds the transformed panels one after the other.
 void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, int64_t image_pixels,
                     const float* w, const float* bias, float* y, int64_t y_image) noexcept;

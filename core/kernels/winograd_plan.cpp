@@ -113,31 +113,60 @@ int64_t WinogradPlan::panel_size(int64_t panel) const {
 }
 
 WinogradPlan::Batch WinogradPlan::batch(int64_t index) const {
-  Batch b{index / row_batches * batch_images, 0, index % row_batches * batch_rows, 0, 0, 0};
+  Batch b{index / row_batches * batch_images, 0, index % row_batches * batch_rows, 0, 0, 0, 0};
   b.images = std::min(batch_images, images - b.image);
   b.tile_rows = std::min(batch_rows, tiles_h - b.tile_row);
   const int64_t row = b.tile_row * kind.m;
   b.first = (b.image * p.rows + row) * p.cols;
   b.pixels = b.images * std::min(b.tile_rows * kind.m, p.rows - row) * p.cols;
+  b.tiles = b.images * b.tile_rows * tiles_w;
   return b;
+}
+
+void winograd_batch_input(const WinogradPlan& plan, int64_t index, const Source& x,
+                          int64_t image_pixels, int64_t plane, float* v) noexcept {
+  const int64_t channels = plan.p.channels;
+  const WinogradPlan::Batch b = plan.batch(index);
+  const int64_t halo = plan.kind.r - 1;
+  Scratch scratch;
+  float* copied = scratch.floats((b.tile_rows * plan.kind.m + halo) *
+                                 (plan.tiles_w * plan.kind.m + halo) * channels);
+  for (int64_t i = 0; i < b.images; ++i) {
+    transform_rows(plan, x, (b.image + i) * image_pixels, b.tile_row, b.tile_rows, copied, plane,
+                   v + i * b.tile_rows * plan.tiles_w * channels);
+  }
+}
+
+void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const float* dy,
+                                int64_t channels, int64_t plane, float* z) noexcept {
+  const GatherProblem& p = plan.p;
+  const int m = plan.kind.m;
+  const WinogradPlan::Batch b = plan.batch(index);
+  const int64_t cols = plan.tiles_w * m, line = cols * channels;
+  Scratch scratch;
+  float* copied = scratch.floats(b.tile_rows * m * line);
+  for (int64_t image = b.image; image < b.image + b.images; ++image) {
+    copy_window({dy},
+                {image * p.rows * p.cols, p.rows, p.cols, channels, b.tile_row * m, 0,
+                 b.tile_rows * m, cols},
+                copied);
+    for (int64_t i = 0; i < b.tile_rows; ++i) {
+      for (int64_t j = 0; j < plan.tiles_w; ++j, z += channels) {
+        const float* tile = copied + i * m * line + j * m * channels;
+        winograd_output_grad(plan.kind, tile, line, channels, plane, z);
+      }
+    }
+  }
 }
 
 void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, int64_t image_pixels,
                     const float* w, const float* bias, float* y, int64_t y_image) noexcept {
-  const GatherProblem& p = plan.p;
-  const WinogradKind kind = plan.kind;
   const WinogradPlan::Batch batch = plan.batch(index);
-  const int64_t per_image = batch.tile_rows * plan.tiles_w, tiles = batch.images * per_image;
-  const int64_t plane = tiles * p.channels;
+  const int64_t tiles = batch.tiles, plane = tiles * plan.p.channels;
   Scratch scratch;
-  float* copied = scratch.floats((batch.tile_rows * kind.m + kind.r - 1) *
-                                 (plan.tiles_w * kind.m + kind.r - 1) * p.channels);
-  float* v = scratch.floats(kind.points() * plane);
-  float* products = scratch.floats(kind.points() * tiles * kMaxPanel);
-  for (int64_t i = 0; i < batch.images; ++i) {
-    transform_rows(plan, x, (batch.image + i) * image_pixels, batch.tile_row, batch.tile_rows,
-                   copied, plane, v + i * per_image * p.channels);
-  }
+  float* v = scratch.floats(plan.kind.points() * plane);
+  float* products = scratch.floats(plan.kind.points() * tiles * kMaxPanel);
+  winograd_batch_input(plan, index, x, image_pixels, plane, v);
   alignas(64) float panel_bias[kMaxPanel] = {};
   for (size_t i = 0; i < plan.panels.size(); ++i) {
     const Panel& panel = plan.panels[i];

@@ -77,7 +77,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const ConvOptio
                                                                  Needs need) -> Grads {
         Tensor dw, db;
         if (need[1] || need[2])
-          dw = conv_weight_gradient(s, x, dy, w.shape(), need[2] ? &db : nullptr);
+          dw = conv_weight_gradient(s, x, dy, w.shape(), need[2] ? &db : nullptr, winograd);
         return {need[0] ? conv_data_gradient(s, dy, w, {}, x.shape(), winograd) : Tensor{}, dw, db};
       });
 }

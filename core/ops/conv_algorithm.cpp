@@ -9,12 +9,15 @@
 #include "core/error.h"
 #include "core/files.h"
 #include "core/kernels/isa.h"
+#include "core/ops/conv_passes.h"
+#include "core/ops/conv_weight_winograd.h"
 #include "core/winograd.h"
 
 namespace pare {
 
 namespace {
 
+using kernels::ConvShape;
 using kernels::WinogradKind;
 using Choice = std::optional<WinogradKind>;
 
@@ -80,31 +83,65 @@ class Memory {
   std::map<std::string, std::string> known_;
 };
 
-double seconds(const Gather& work, float* y) {
-  const auto start = std::chrono::steady_clock::now();
-  work.run(y);
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-Choice measure(GatherPass pass, const std::vector<WinogradKind>& kinds) {
-  constexpr int64_t kFloats = 4 << 20;
+/// The fastest of several ways, measured in turn: a busy moment hits all alike.
+template <class Run>
+Choice fastest(const std::vector<WinogradKind>& kinds, Run&& run) {
   constexpr int kRounds = 4;
-  const auto& p = pass.p;
-  const int64_t image = pass.x_pixels * p.channels;
-  pass.images = std::clamp<int64_t>(kFloats / image, 1, pass.images);
-  const Tensor x = Tensor::full({pass.images * image}, 0.01f);
-  const Tensor w = Tensor::full({p.reduction() * pass.outputs}, 0.01f);
-  Tensor y = Tensor::uninit({pass.images * pass.y_image});
+  using Clock = std::chrono::steady_clock;
   std::vector<Choice> choices{std::nullopt};
   choices.insert(choices.end(), kinds.begin(), kinds.end());
   std::vector<double> best(choices.size(), 1e30);
-  for (int round = 0; round < kRounds; ++round) {  // in turn: a busy moment hits all alike
+  for (int round = 0; round < kRounds; ++round) {
     for (size_t i = 0; i < choices.size(); ++i) {
-      const Gather work({pass}, x, w, {}, choices[i]);
-      best[i] = std::min(best[i], seconds(work, y.data()));
+      const auto start = Clock::now();
+      run(choices[i]);
+      best[i] = std::min(best[i], std::chrono::duration<double>(Clock::now() - start).count());
     }
   }
   return choices[static_cast<size_t>(std::min_element(best.begin(), best.end()) - best.begin())];
+}
+
+/// Images that are enough to measure with.
+int64_t some_images(int64_t images, int64_t floats_per_image) {
+  constexpr int64_t kFloats = 4 << 20;
+  return std::clamp<int64_t>(kFloats / floats_per_image, 1, images);
+}
+
+Choice measure(GatherPass pass, const std::vector<WinogradKind>& kinds) {
+  const int64_t image = pass.x_pixels * pass.p.channels;
+  pass.images = some_images(pass.images, image);
+  const Tensor x = Tensor::full({pass.images * image}, 0.01f);
+  const Tensor w = Tensor::full({pass.p.reduction() * pass.outputs}, 0.01f);
+  Tensor y = Tensor::uninit({pass.images * pass.y_image});
+  return fastest(kinds, [&](const Choice& c) { Gather({pass}, x, w, {}, c).run(y.data()); });
+}
+
+Choice measure(ConvShape s, const std::vector<WinogradKind>& kinds) {
+  s.images = some_images(s.images, s.height * s.width * s.in);
+  const Tensor x = Tensor::full({s.images, s.height, s.width, s.in}, 0.01f);
+  const Tensor dy = Tensor::full({s.images, s.out_h(), s.out_w(), s.out}, 0.01f);
+  const Shape shape{s.out, s.kernel_h, s.kernel_w, s.in};
+  return fastest(kinds, [&](const Choice& c) {
+    c ? winograd_weight_gradient(s, *c, x, dy, shape, nullptr)
+      : direct_weight_gradient(s, x, dy, shape, nullptr);
+  });
+}
+
+/// The remembered choice, or the one that measure() makes now.
+template <class Measure>
+Choice choose(const std::vector<WinogradKind>& kinds, const std::string& key, Measure&& measure) {
+  if (kinds.empty() || use() == WinogradUse::off) return {};
+  if (use() == WinogradUse::always) return kinds.back();
+  static Memory memory;
+  if (const std::string* known = memory.find(key)) {
+    for (const WinogradKind& kind : kinds) {
+      if (name_of(kind) == *known) return kind;
+    }
+    return {};
+  }
+  const Choice choice = measure();
+  memory.remember(key, name_of(choice));
+  return choice;
 }
 
 }  // namespace
@@ -124,21 +161,14 @@ std::vector<WinogradKind> winograd_kinds(const GatherPass& pass) {
 }
 
 Choice chosen_kind(const GatherPass& pass) {
-  if (use() == WinogradUse::off) return {};
-  const std::vector<WinogradKind> kinds = winograd_kinds(pass);
-  if (kinds.empty()) return {};
-  if (use() == WinogradUse::always) return kinds.back();
-  static Memory memory;
-  const std::string key = key_of(pass);
-  if (const std::string* known = memory.find(key)) {
-    for (const WinogradKind& kind : kinds) {
-      if (name_of(kind) == *known) return kind;
-    }
-    return {};
-  }
-  const Choice choice = measure(pass, kinds);
-  memory.remember(key, name_of(choice));
-  return choice;
+  const auto kinds = winograd_kinds(pass);
+  return choose(kinds, key_of(pass), [&] { return measure(pass, kinds); });
+}
+
+Choice chosen_weight_kind(const ConvShape& s) {
+  const GatherPass pass = forward_pass(s);
+  const auto kinds = winograd_kinds(pass);
+  return choose(kinds, key_of(pass) + " weights", [&] { return measure(s, kinds); });
 }
 
 }  // namespace pare

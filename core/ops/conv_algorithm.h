@@ -13,5 +13,7 @@ namespace pare {
 std::vector<kernels::WinogradKind> winograd_kinds(const GatherPass& pass);
 /// The kind to use, or none for the direct sum; see core/winograd.h.
 std::optional<kernels::WinogradKind> chosen_kind(const GatherPass& pass);
+/// Likewise for the weight gradient of a convolution.
+std::optional<kernels::WinogradKind> chosen_weight_kind(const kernels::ConvShape& s);
 
 }  // namespace pare

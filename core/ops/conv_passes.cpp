@@ -6,6 +6,7 @@
 #include "core/kernels/depthwise.h"
 #include "core/ops/conv_algorithm.h"
 #include "core/ops/conv_gather.h"
+#include "core/ops/conv_weight_winograd.h"
 #include "core/parallel.h"
 
 namespace pare {
@@ -92,7 +93,15 @@ Tensor conv_data_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w,
 }
 
 Tensor conv_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy,
-                            const Shape& dw_shape, Tensor* db) {
+                            const Shape& dw_shape, Tensor* db, bool winograd) {
+  Gather::Kind kind;
+  if (winograd && dy.numel() > 0) kind = chosen_weight_kind(s);
+  return kind ? winograd_weight_gradient(s, *kind, x, dy, dw_shape, db)
+              : direct_weight_gradient(s, x, dy, dw_shape, db);
+}
+
+Tensor direct_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy,
+                              const Shape& dw_shape, Tensor* db) {
   const int64_t n = dw_shape.numel();
   const WeightGradientCut cut(s, std::max<int64_t>(n, 1));
   const bool depthwise = is_depthwise(s);

@@ -17,7 +17,9 @@ Tensor conv_data_gradient(const kernels::ConvShape& s, const Tensor& dy, const T
                           const Tensor& bias, const Shape& dx_shape, bool winograd = false);
 /// dw like w; db [out] too unless null.
 Tensor conv_weight_gradient(const kernels::ConvShape& s, const Tensor& x, const Tensor& dy,
-                            const Shape& dw_shape, Tensor* db);
+                            const Shape& dw_shape, Tensor* db, bool winograd = false);
+Tensor direct_weight_gradient(const kernels::ConvShape& s, const Tensor& x, const Tensor& dy,
+                              const Shape& dw_shape, Tensor* db);
 
 /// A matrix product as a convolution of 1x1 images: x [rows, in], w [out, in].
 inline kernels::ConvShape matrix_shape(int64_t rows, int64_t in, int64_t out) {

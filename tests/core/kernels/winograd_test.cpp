@@ -10,7 +10,7 @@
 #include "core/kernels/ref_conv.h"
 #include "core/ops.h"
 #include "core/ops/conv_algorithm.h"
-#include "core/ops/conv_passes.h"
+#include "core/ops/conv_weight_winograd.h"
 #include "core/winograd.h"
 
 using namespace pare;
@@ -37,19 +37,17 @@ Tensor with(const GatherPass& pass, const WinogradKind& kind, const Tensor& x, c
 }
 
 /// Same size as the input, or one pixel smaller or larger; odd sizes and channels; several batches.
-const ConvShape kShapes[] = {{3, 8, 8, 16, 16, 3, 3, 1, 1, 1, 1},
-                             {2, 7, 9, 21, 33, 3, 3, 1, 1, 1, 1},
-                             {1, 5, 6, 17, 50, 3, 3, 1, 1, 0, 0},
-                             {5, 33, 17, 40, 64, 3, 3, 1, 1, 2, 1},
-                             {2, 8, 8, 24, 48, 5, 5, 1, 1, 2, 2},
-                             {3, 11, 6, 37, 19, 5, 5, 1, 1, 2, 0}};
+const ConvShape kShapes[] = {
+    {3, 8, 8, 16, 16, 3, 3, 1, 1, 1, 1}, {2, 7, 9, 21, 33, 3, 3, 1, 1, 1, 1},
+    {1, 5, 6, 17, 50, 3, 3, 1, 1, 0, 0}, {5, 33, 17, 40, 64, 3, 3, 1, 1, 2, 1},
+    {2, 8, 8, 24, 48, 5, 5, 1, 1, 2, 2}, {3, 11, 6, 37, 19, 5, 5, 1, 1, 2, 0}};
 
-/// The transforms' constants grow with the tile: worst seen 4e-7, 4e-6 and 3e-6, direct 3e-7.
-double tolerance(const WinogradKind& kind) { return kind.alpha() == 4 ? 1.5e-6 : 1.5e-5; }
+/// alpha 4 as the direct sum; the constants of alpha 6 cost a digit: worst seen 6e-6.
+double tolerance(const WinogradKind& kind) { return kind.alpha() == 4 ? 3e-6 : 1.5e-5; }
 
 }  // namespace
 
-TEST_CASE("Winograd's forward pass and data gradient equal the definition") {
+TEST_CASE("Winograd's passes equal the definition") {
   const Isa before = active_isa();
   for (Isa isa : supported_isas()) {
     force_isa(isa);
@@ -61,6 +59,11 @@ TEST_CASE("Winograd's forward pass and data gradient equal the definition") {
       const Tensor dy = Tensor::normal({s.images, s.out_h(), s.out_w(), s.out}, rng);
       const auto want_y = ref::conv_forward(s, x.data(), w.data(), bias.data());
       const auto want_dx = ref::conv_data_gradient(s, dy.data(), w.data());
+      const auto want_dw = ref::conv_weight_gradient(s, x.data(), dy.data());
+      std::vector<double> want_db(static_cast<size_t>(s.out));
+      for (int64_t i = 0; i < dy.numel(); ++i) {
+        want_db[static_cast<size_t>(i % s.out)] += dy.data()[i];
+      }
       const GatherPass forward = forward_pass(s), backward = data_gradient_passes(s).at(0);
       const auto kinds = winograd_kinds(forward);
       CHECK(kinds.size() == (s.kernel_h == 3 ? 2 : 1));
@@ -72,6 +75,10 @@ TEST_CASE("Winograd's forward pass and data gradient equal the definition") {
         CAPTURE(s.in);
         CHECK(gap(with(forward, kind, x, w, bias, dy.shape()), want_y) < tolerance(kind));
         CHECK(gap(with(backward, kind, dy, w, {}, x.shape()), want_dx) < tolerance(kind));
+        Tensor db;
+        const Tensor dw = winograd_weight_gradient(s, kind, x, dy, w.shape(), &db);
+        CHECK(gap(dw, want_dw) < tolerance(kind));
+        CHECK(gap(db, want_db) < 1e-6);
       }
     }
   }
