@@ -125,121 +125,116 @@ HWY_INLINE void WeightGradLine(const Vf (&u)[A], Vf (&g)[R]) {
   }
 }
 
+/// Vectors of channels: whole ones without a look at how many lanes are in use.
+struct WholeVector {
+  HWY_INLINE Vf load(const float* p) const { return hn::LoadU(D(), p); }
+  HWY_INLINE void store(Vf v, float* p) const { hn::StoreU(v, D(), p); }
+};
+struct PartVector {
+  size_t count;
+  HWY_INLINE Vf load(const float* p) const { return LoadTail(D(), p, count); }
+  HWY_INLINE void store(Vf v, float* p) const { StoreTail(v, D(), p, count); }
+};
+
+/// f(lane, first channel)
+template <class F>
+HWY_INLINE void ForChannels(int64_t channels, F f) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(D()));
+  int64_t c = 0;
+  for (; c + lanes <= channels; c += lanes) f(WholeVector(), c);
+  if (c < channels) f(PartVector{static_cast<size_t>(channels - c)}, c);
+}
+
+/// t = L(L(x)^T)^T for an N x N block x(i, j), shown to put(i, j, value) for A x A values.
+template <int N, int A, class Get, class Put, class Line>
+HWY_INLINE void Transform(Get get, Put put, Line line) {
+  Vf rows[A][N];
+#pragma GCC unroll 6
+  for (int j = 0; j < N; ++j) {
+    Vf in[N], out[A];
+#pragma GCC unroll 6
+    for (int i = 0; i < N; ++i) in[i] = get(i, j);
+    line(in, out);
+#pragma GCC unroll 6
+    for (int i = 0; i < A; ++i) rows[i][j] = out[i];
+  }
+#pragma GCC unroll 6
+  for (int i = 0; i < A; ++i) {
+    Vf out[A];
+    line(rows[i], out);
+#pragma GCC unroll 6
+    for (int j = 0; j < A; ++j) put(i, j, out[j]);
+  }
+}
+
 template <int A>
-HWY_INLINE void Input(const float* x, int64_t line, int64_t channels, int64_t plane, float* v) {
-  const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t c = 0; c < channels; c += lanes) {
-    const size_t count = static_cast<size_t>(channels - c < lanes ? channels - c : lanes);
-    Vf rows[A][A];
-    for (int j = 0; j < A; ++j) {
-      Vf in[A], out[A];
-      for (int i = 0; i < A; ++i) in[i] = LoadFirst(d, x + i * line + j * channels + c, count);
-      InputLine(in, out);
-      for (int i = 0; i < A; ++i) rows[i][j] = out[i];
-    }
-    for (int i = 0; i < A; ++i) {
-      Vf out[A];
-      InputLine(rows[i], out);
-      for (int j = 0; j < A; ++j) StoreFirst(out[j], d, v + (i * A + j) * plane + c, count);
-    }
+HWY_INLINE void Input(int m, const float* x, const TileRow& row, int64_t plane, float* v) {
+  for (int64_t t = 0; t < row.tiles; ++t, x += m * row.channels, v += row.channels) {
+    ForChannels(row.channels, [&](auto lane, int64_t c) HWY_ATTR {
+      Transform<A, A>(
+          [&](int i, int j) HWY_ATTR { return lane.load(x + i * row.line + j * row.channels + c); },
+          [&](int i, int j, Vf u) HWY_ATTR { lane.store(u, v + (i * A + j) * plane + c); },
+          [](const Vf(&in)[A], Vf(&out)[A]) HWY_ATTR { InputLine(in, out); });
+    });
   }
 }
 
 template <int A, int R>
 HWY_INLINE void Weight(const float* packed, int64_t count, float* u) {
-  const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t e = 0; e < count; e += lanes) {
-    const size_t use = static_cast<size_t>(count - e < lanes ? count - e : lanes);
-    Vf rows[A][R];
-    for (int k = 0; k < R; ++k) {
-      Vf in[R], out[A];
-      for (int i = 0; i < R; ++i) in[i] = LoadFirst(d, packed + (i * R + k) * count + e, use);
-      WeightLine<A, R>(in, out);
-      for (int i = 0; i < A; ++i) rows[i][k] = out[i];
-    }
-    for (int i = 0; i < A; ++i) {
-      Vf out[A];
-      WeightLine<A, R>(rows[i], out);
-      for (int j = 0; j < A; ++j) StoreFirst(out[j], d, u + (i * A + j) * count + e, use);
-    }
-  }
+  ForChannels(count, [&](auto lane, int64_t e) HWY_ATTR {
+    Transform<R, A>(
+        [&](int i, int j) HWY_ATTR { return lane.load(packed + (i * R + j) * count + e); },
+        [&](int i, int j, Vf t) HWY_ATTR { lane.store(t, u + (i * A + j) * count + e); },
+        [](const Vf(&in)[R], Vf(&out)[A]) HWY_ATTR { WeightLine<A, R>(in, out); });
+  });
 }
 
 template <int A, int M>
-HWY_INLINE void OutputGrad(const float* dy, int64_t line, int64_t channels, int64_t plane,
-                           float* z) {
-  const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t c = 0; c < channels; c += lanes) {
-    const size_t count = static_cast<size_t>(channels - c < lanes ? channels - c : lanes);
-    Vf rows[A][M];
-    for (int j = 0; j < M; ++j) {
-      Vf in[M], out[A];
-      for (int i = 0; i < M; ++i) in[i] = LoadFirst(d, dy + i * line + j * channels + c, count);
-      OutputGradLine(in, out);
-      for (int i = 0; i < A; ++i) rows[i][j] = out[i];
-    }
-    for (int i = 0; i < A; ++i) {
-      Vf out[A];
-      OutputGradLine(rows[i], out);
-      for (int j = 0; j < A; ++j) StoreFirst(out[j], d, z + (i * A + j) * plane + c, count);
-    }
+HWY_INLINE void OutputGrad(const float* dy, const TileRow& row, int64_t plane, float* z) {
+  for (int64_t t = 0; t < row.tiles; ++t, dy += M * row.channels, z += row.channels) {
+    ForChannels(row.channels, [&](auto lane, int64_t c) HWY_ATTR {
+      Transform<M, A>([&](int i, int j)
+                          HWY_ATTR { return lane.load(dy + i * row.line + j * row.channels + c); },
+                      [&](int i, int j, Vf u)
+                          HWY_ATTR { lane.store(u, z + (i * A + j) * plane + c); },
+                      [](const Vf(&in)[M], Vf(&out)[A]) HWY_ATTR { OutputGradLine(in, out); });
+    });
   }
 }
 
 template <int A, int R>
 HWY_INLINE void WeightGrad(const float* du, int64_t plane, int64_t count, float* dw) {
-  const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t e = 0; e < count; e += lanes) {
-    const size_t use = static_cast<size_t>(count - e < lanes ? count - e : lanes);
-    Vf rows[R][A];
-    for (int j = 0; j < A; ++j) {
-      Vf in[A], out[R];
-      for (int i = 0; i < A; ++i) in[i] = LoadFirst(d, du + (i * A + j) * plane + e, use);
-      WeightGradLine<A, R>(in, out);
-      for (int i = 0; i < R; ++i) rows[i][j] = out[i];
-    }
-    for (int i = 0; i < R; ++i) {
-      Vf out[R];
-      WeightGradLine<A, R>(rows[i], out);
-      for (int k = 0; k < R; ++k) StoreFirst(out[k], d, dw + (i * R + k) * count + e, use);
-    }
-  }
+  ForChannels(count, [&](auto lane, int64_t e) HWY_ATTR {
+    Transform<A, R>([&](int i, int j) HWY_ATTR { return lane.load(du + (i * A + j) * plane + e); },
+                    [&](int i, int j, Vf t)
+                        HWY_ATTR { lane.store(t, dw + (i * R + j) * count + e); },
+                    [](const Vf(&in)[A], Vf(&out)[R]) HWY_ATTR { WeightGradLine<A, R>(in, out); });
+  });
 }
 
 template <int A, int M>
 HWY_INLINE void Output(const WinogradOutput& o) {
-  const D d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t c = 0; c < o.cols; c += lanes) {
-    const size_t count = static_cast<size_t>(o.cols - c < lanes ? o.cols - c : lanes);
-    Vf rows[M][A];
-    for (int j = 0; j < A; ++j) {
-      Vf in[A], out[M];
-      for (int i = 0; i < A; ++i) {
-        in[i] = LoadFirst(d, o.products + (i * A + j) * o.plane + c, count);
-      }
-      OutputLine(in, out);
-      for (int i = 0; i < M; ++i) rows[i][j] = out[i];
-    }
-    const Vf bias = LoadFirst(d, o.bias + c, count);
-    for (int i = 0; i < o.rows; ++i) {
-      Vf out[M];
-      OutputLine(rows[i], out);
-      for (int j = 0; j < o.columns; ++j) {
-        StoreFirst(hn::Add(out[j], bias), d, o.y + i * o.y_row + j * o.y_pixel + c, count);
-      }
-    }
+  const float* products = o.products;
+  for (int64_t t = 0; t < o.tiles; ++t, products += o.stride) {
+    float* y = o.y + t * M * o.y_pixel;
+    const int64_t columns = o.columns - t * M;
+    ForChannels(o.channels, [&](auto lane, int64_t c) HWY_ATTR {
+      const Vf bias = lane.load(o.bias + c);
+      Transform<A, M>([&](int i, int j)
+                          HWY_ATTR { return lane.load(products + (i * A + j) * o.plane + c); },
+                      [&](int i, int j, Vf u) HWY_ATTR {
+                        if (i < o.rows && j < columns) {
+                          lane.store(hn::Add(u, bias), y + i * o.y_row + j * o.y_pixel + c);
+                        }
+                      },
+                      [](const Vf(&in)[A], Vf(&out)[M]) HWY_ATTR { OutputLine(in, out); });
+    });
   }
 }
 
-void WinogradInput(WinogradKind kind, const float* x, int64_t line, int64_t channels, int64_t plane,
-                   float* v) {
-  if (kind.alpha() == 4) return Input<4>(x, line, channels, plane, v);
-  Input<6>(x, line, channels, plane, v);
+void WinogradInput(WinogradKind kind, const float* x, const TileRow& row, int64_t plane, float* v) {
+  if (kind.alpha() == 4) return Input<4>(kind.m, x, row, plane, v);
+  Input<6>(kind.m, x, row, plane, v);
 }
 
 void WinogradWeight(WinogradKind kind, const float* packed, int64_t count, float* u) {
@@ -254,11 +249,11 @@ void WinogradOutputs(WinogradKind kind, const WinogradOutput& o) {
   Output<6, 2>(o);
 }
 
-void WinogradOutputGrad(WinogradKind kind, const float* dy, int64_t line, int64_t channels,
-                        int64_t plane, float* z) {
-  if (kind.alpha() == 4) return OutputGrad<4, 2>(dy, line, channels, plane, z);
-  if (kind.m == 4) return OutputGrad<6, 4>(dy, line, channels, plane, z);
-  OutputGrad<6, 2>(dy, line, channels, plane, z);
+void WinogradOutputGrad(WinogradKind kind, const float* dy, const TileRow& row, int64_t plane,
+                        float* z) {
+  if (kind.alpha() == 4) return OutputGrad<4, 2>(dy, row, plane, z);
+  if (kind.m == 4) return OutputGrad<6, 4>(dy, row, plane, z);
+  OutputGrad<6, 2>(dy, row, plane, z);
 }
 
 void WinogradWeightGrad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
@@ -280,9 +275,9 @@ HWY_EXPORT(WinogradOutputs);
 HWY_EXPORT(WinogradOutputGrad);
 HWY_EXPORT(WinogradWeightGrad);
 
-void winograd_input(WinogradKind kind, const float* x, int64_t line, int64_t channels,
-                    int64_t plane, float* v) noexcept {
-  HWY_DYNAMIC_DISPATCH(WinogradInput)(kind, x, line, channels, plane, v);
+void winograd_input(WinogradKind kind, const float* x, const TileRow& row, int64_t plane,
+                    float* v) noexcept {
+  HWY_DYNAMIC_DISPATCH(WinogradInput)(kind, x, row, plane, v);
 }
 
 void winograd_weight(WinogradKind kind, const float* packed, int64_t count, float* u) noexcept {
@@ -293,9 +288,9 @@ void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept {
   HWY_DYNAMIC_DISPATCH(WinogradOutputs)(kind, out);
 }
 
-void winograd_output_grad(WinogradKind kind, const float* dy, int64_t line, int64_t channels,
-                          int64_t plane, float* z) noexcept {
-  HWY_DYNAMIC_DISPATCH(WinogradOutputGrad)(kind, dy, line, channels, plane, z);
+void winograd_output_grad(WinogradKind kind, const float* dy, const TileRow& row, int64_t plane,
+                          float* z) noexcept {
+  HWY_DYNAMIC_DISPATCH(WinogradOutputGrad)(kind, dy, row, plane, z);
 }
 
 void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int64_t count,

@@ -26,26 +26,31 @@ struct WinogradKind {
   int points() const { return alpha() * alpha(); }
 };
 
-/// v[point * plane + c] = B^T d B for the tile at x, channels side by side, rows `line` apart.
-void winograd_input(WinogradKind kind, const float* x, int64_t line, int64_t channels,
-                    int64_t plane, float* v) noexcept;
+/// A row of tiles in memory, m pixels apart: channels side by side, image rows `line` floats apart.
+struct TileRow {
+  int64_t tiles, line, channels;
+};
+/// v[point * plane + tile * channels + c] = B^T d B
+void winograd_input(WinogradKind kind, const float* x, const TileRow& row, int64_t plane,
+                    float* v) noexcept;
 /// u[point * count + i] = G g G^T, taps g at packed[tap * count + i], i < count.
 void winograd_weight(WinogradKind kind, const float* packed, int64_t count, float* u) noexcept;
-/// y = A^T m A + bias for `cols` channels of one tile; rows x columns of it lie inside the output.
+/// y = A^T m A + bias for `channels` channels of a row of tiles; rows x columns pixels of it lie
+/// inside the output.
 struct WinogradOutput {
-  const float* products;  // [points] planes
-  int64_t plane;
-  const float* bias;  // [cols]
-  int64_t cols;
+  const float* products;  // [points] planes of [tiles, stride]
+  int64_t tiles, plane, stride;
+  const float* bias;  // [channels]
+  int64_t channels;
   float* y;
   int64_t y_row, y_pixel;
-  int rows, columns;
+  int64_t rows, columns;
 };
 void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept;
 
-/// z[point * plane + c] = A dy A^T for the m x m outputs at dy, rows `line` apart.
-void winograd_output_grad(WinogradKind kind, const float* dy, int64_t line, int64_t channels,
-                          int64_t plane, float* z) noexcept;
+/// z[point * plane + tile * channels + c] = A dy A^T
+void winograd_output_grad(WinogradKind kind, const float* dy, const TileRow& row, int64_t plane,
+                          float* z) noexcept;
 /// dw[tap * count + i] = G^T du G for du at du[point * plane + i], i < count.
 void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
                           float* dw) noexcept;

@@ -22,11 +22,8 @@ void transform_rows(const WinogradPlan& plan, const Source& x, int64_t first, in
               {first, p.height, p.width, p.channels, row * kind.m - p.top, -p.left,
                rows * kind.m + kind.r - 1, cols},
               copied);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < plan.tiles_w; ++j, v += p.channels) {
-      const float* tile = copied + i * kind.m * line + j * kind.m * p.channels;
-      winograd_input(kind, tile, line, p.channels, plane, v);
-    }
+  for (int64_t i = 0; i < rows; ++i, v += plan.tiles_w * p.channels) {
+    winograd_input(kind, copied + i * kind.m * line, {plan.tiles_w, line, p.channels}, plane, v);
   }
 }
 
@@ -63,13 +60,11 @@ void store(const WinogradPlan& plan, const WinogradPlan::Batch& batch, const Pan
   const int m = plan.kind.m;
   for (int64_t image = batch.image; image < batch.image + batch.images; ++image) {
     for (int64_t i = batch.tile_row; i < batch.tile_row + batch.tile_rows; ++i) {
-      for (int64_t j = 0; j < plan.tiles_w; ++j, products += kMaxPanel) {
-        winograd_output(plan.kind,
-                        {products, tiles * kMaxPanel, bias, panel.cols,
-                         y + image * y_image + i * m * p.y_row + j * m * p.y_pixel + panel.begin,
-                         p.y_row, p.y_pixel, static_cast<int>(std::min<int64_t>(m, p.rows - i * m)),
-                         static_cast<int>(std::min<int64_t>(m, p.cols - j * m))});
-      }
+      float* to = y + image * y_image + i * m * p.y_row + panel.begin;
+      winograd_output(plan.kind,
+                      {products, plan.tiles_w, tiles * kMaxPanel, kMaxPanel, bias, panel.cols, to,
+                       p.y_row, p.y_pixel, std::min<int64_t>(m, p.rows - i * m), p.cols});
+      products += plan.tiles_w * kMaxPanel;
     }
   }
 }
@@ -150,11 +145,9 @@ void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const f
                 {image * p.rows * p.cols, p.rows, p.cols, channels, b.tile_row * m, 0,
                  b.tile_rows * m, cols},
                 copied);
-    for (int64_t i = 0; i < b.tile_rows; ++i) {
-      for (int64_t j = 0; j < plan.tiles_w; ++j, z += channels) {
-        const float* tile = copied + i * m * line + j * m * channels;
-        winograd_output_grad(plan.kind, tile, line, channels, plane, z);
-      }
+    for (int64_t i = 0; i < b.tile_rows; ++i, z += plan.tiles_w * channels) {
+      winograd_output_grad(plan.kind, copied + i * m * line, {plan.tiles_w, line, channels}, plane,
+                           z);
     }
   }
 }
