@@ -70,6 +70,8 @@ Layer& Layer::operator=(const Layer& other) {
 Tensor Layer::operator()(const Tensor& x) const {
   if (!module_) return x;
   try {
+    if (innermost_observer) [[unlikely]]
+      ForwardObserver::notify_before(*module_);
     Tensor y = module_->forward(x);
     if (innermost_observer) [[unlikely]]
       ForwardObserver::notify(*module_, x, y);
@@ -82,6 +84,10 @@ Tensor Layer::operator()(const Tensor& x) const {
 
 ForwardObserver::ForwardObserver() : outer_(std::exchange(innermost_observer, this)) {}
 ForwardObserver::~ForwardObserver() { innermost_observer = outer_; }
+
+void ForwardObserver::notify_before(Module& module) {
+  for (ForwardObserver* o = innermost_observer; o; o = o->outer_) o->before(module);
+}
 
 void ForwardObserver::notify(Module& module, const Tensor& x, const Tensor& y) {
   for (ForwardObserver* o = innermost_observer; o; o = o->outer_) o->after(module, x, y);

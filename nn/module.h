@@ -93,11 +93,14 @@ class ForwardObserver {
   ForwardObserver(const ForwardObserver&) = delete;
   ForwardObserver& operator=(const ForwardObserver&) = delete;
 
+  /// y = module(x) is about to be computed.
+  virtual void before(Module& /*module*/) {}
   /// y = module(x) has just been computed.
   virtual void after(Module& module, const Tensor& x, const Tensor& y) = 0;
 
  private:
   friend class Layer;
+  static void notify_before(Module& module);
   static void notify(Module& module, const Tensor& x, const Tensor& y);
   ForwardObserver* outer_;
 };

@@ -2,6 +2,7 @@
 // How modules describe themselves: a name, its arguments, and the options that are not at their
 // default. "Conv2d(3, 192, kernel=5, pad=2)".
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,24 @@ class Description {
   std::string name_;
   std::vector<std::string> words_;
 };
+
+/// Rows of equal length as a table, aligned to the left; no spaces at the end of a line.
+inline std::string columns(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      line += row[i] + std::string(widths[i] - row[i].size() + 2, ' ');
+    }
+    text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
+  return text;
+}
 
 }  // namespace nn
 }  // namespace pare

@@ -121,6 +121,14 @@ std::string bytes(int64_t bits) {
 
 }  // namespace
 
+nn::Layer weights(const std::string& quantizer, const LayerInfo& layer, const Options& options) {
+  return make_quantizer(parse_quantizer(quantizer, Role::weight, options), layer.site());
+}
+
+nn::Layer inputs(const std::string& quantizer, const LayerInfo& layer, const Options& options) {
+  return make_quantizer(parse_quantizer(quantizer, Role::activation, options), layer.site());
+}
+
 Report attach_each(nn::Layer& model, const LayerRule& rule) {
   Report report;
   for (LayerSlot& slot : slots_of(model).layers) report.rows.push_back(fill(slot, rule(slot.info)));

@@ -11,6 +11,7 @@
 #include "nn/conv2d.h"
 #include "nn/layers.h"
 #include "nn/linear.h"
+#include "quant/registry.h"
 
 namespace pare::quant {
 
@@ -24,6 +25,7 @@ struct LayerInfo {
   bool first() const { return index == 0; }
   bool last() const { return index == count - 1; }
   const Tensor& weight() const { return conv ? conv->weight : linear->weight; }
+  Site site() const { return {weight().shape(), conv ? conv->opt.in : linear->weight.dim(1)}; }
 };
 
 /// What goes into a layer. An empty part leaves the socket as it is.
@@ -31,6 +33,11 @@ struct Spec {
   nn::Layer weight = {}, input = {};
   bool xnor_scale = false;  // wrap the layer: its output times XNOR-Net's K (quant/xnor.h)
 };
+
+/// Parts of a Spec by name: weights("lsq:4", layer), inputs("lsq:4", layer, {{"scheme", "auto"}}).
+nn::Layer weights(const std::string& quantizer, const LayerInfo& layer,
+                  const Options& options = {});
+nn::Layer inputs(const std::string& quantizer, const LayerInfo& layer, const Options& options = {});
 
 /// A nonlinearity of a model, and where it stands.
 struct ActivationInfo {

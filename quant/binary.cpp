@@ -70,7 +70,7 @@ Tensor binarize(const Tensor& w, const Tensor& v, bool alpha) {
       });
 }
 
-Tensor BinaryWeight::forward(const Tensor& w) {
+Tensor BinaryWeight::quantize(const Tensor& w) {
   PARE_CHECK(w && w.dims() >= 2, "binary weight: needs [out, ..., in], got ",
              w ? w.shape().str() : "nothing");
   const int last = w.dims() - 1;

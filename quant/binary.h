@@ -25,7 +25,7 @@ struct BinaryWeightOptions {
 /// A weight with one input channel per group is its own mean, and is not centred.
 struct BinaryWeight final : Quantizer {
   explicit BinaryWeight(const BinaryWeightOptions& options = {}) : opt(options) {}
-  Tensor forward(const Tensor& w) override;
+  Tensor quantize(const Tensor& w) override;
   std::string describe() const override;
   int bits() const override { return 1; }
   int64_t scales(const Tensor& w) const override { return opt.alpha ? w.dim(0) : 0; }
@@ -40,7 +40,7 @@ Tensor binarize(const Tensor& w, const Tensor& v, bool alpha);
 /// y = sign(x), sign(0) = +1;  dx by the chosen rule (core/kernels/pointwise.h).
 struct BinaryActivation final : Quantizer {
   explicit BinaryActivation(Ste rule = Ste::clip) : ste(rule) {}
-  Tensor forward(const Tensor& x) override { return sign(x, ste); }
+  Tensor quantize(const Tensor& x) override { return sign(x, ste); }
   std::string describe() const override;
   int bits() const override { return 1; }
 
@@ -49,5 +49,12 @@ struct BinaryActivation final : Quantizer {
 
 /// "identity", "clip", "triangle", "poly"
 const char* ste_name(Ste ste);
+
+// Options that binary and ternary quantizers share.
+struct Option;
+struct QuantizerSpec;
+Option switch_option(const std::string& name, const std::string& help);
+Option ste_option();
+Ste ste_of(const QuantizerSpec& spec);
 
 }  // namespace pare::quant

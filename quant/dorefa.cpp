@@ -105,7 +105,7 @@ Tensor many_bits(const Tensor& w, int bits, Rounding rounding) {
 DorefaWeight::DorefaWeight(int bits, DorefaForm form)
     : bits_(checked_bits("dorefa weight", bits)), form_(form) {}
 
-Tensor DorefaWeight::forward(const Tensor& w) {
+Tensor DorefaWeight::quantize(const Tensor& w) {
   return bits_ == 1 ? one_bit(w) : many_bits(w, bits_, rounding_of(form_));
 }
 

@@ -19,7 +19,7 @@ enum class DorefaForm : uint8_t { paper, micronet };
 /// k = 1:  y = sign(w) E,  E = mean |w| over the layer, a constant for the gradient;   dw = dy
 struct DorefaWeight final : Quantizer {
   explicit DorefaWeight(int bits, DorefaForm form = DorefaForm::paper);
-  Tensor forward(const Tensor& w) override;
+  Tensor quantize(const Tensor& w) override;
   std::string describe() const override;
   int bits() const override { return bits_; }
   /// The levels are fixed fractions but for k = 1, which stores E.
@@ -35,7 +35,7 @@ struct DorefaWeight final : Quantizer {
 struct DorefaActivation final : Quantizer {
   /// s is 1 in the paper's form and 0.1 in micronet's, unless `prescale` > 0 says otherwise.
   explicit DorefaActivation(int bits, DorefaForm form = DorefaForm::paper, float prescale = 0.0f);
-  Tensor forward(const Tensor& x) override { return pointwise(f_, x); }
+  Tensor quantize(const Tensor& x) override { return pointwise(f_, x); }
   std::string describe() const override;
   int bits() const override { return bits_; }
   float prescale() const { return f_.a; }

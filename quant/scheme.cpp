@@ -7,8 +7,6 @@ namespace pare::quant {
 
 namespace {
 
-bool is_sign(Method m) { return m == Method::binary || m == Method::ternary; }
-
 // `path` against a pattern in which * stands for any run of characters.
 bool matches(std::string_view pattern, std::string_view path) {
   if (pattern.empty()) return path.empty();
@@ -42,6 +40,8 @@ void check_names(nn::Layer& model, const std::vector<std::string>& keep) {
   }
 }
 
+bool is_sign(const std::optional<QuantizerSpec>& s) { return s && find_quantizer(s->name).is_sign; }
+
 Place resolve(nn::Layer& model, const Scheme& s) {
   if (s.place != Place::automatic) return s.place;
   if (!is_sign(s.activation) || s.xnor) return Place::input;
@@ -54,57 +54,37 @@ Place resolve(nn::Layer& model, const Scheme& s) {
   return between ? Place::act : Place::input;
 }
 
+nn::Layer made(const std::optional<QuantizerSpec>& spec, const Site& site) {
+  return spec ? make_quantizer(*spec, site) : nn::Layer{};
+}
+
+void check_replaceable(nn::Layer& model) {
+  const std::vector<ActivationInfo> all = activations(model);
+  PARE_CHECK(std::any_of(all.begin(), all.end(), [](const auto& a) { return a.between_layers(); }),
+             "quant: place=act, but this model has no nonlinearity module between its layers",
+             hint("use place=input"));
+}
+
 }  // namespace
-
-nn::Layer weight_quantizer(const Scheme& s, const Shape& weight) {
-  switch (s.weight) {
-    case Method::binary:
-      return BinaryWeight(s.binary);
-    case Method::ternary:
-      return TernaryWeight(s.ternary, weight);
-    case Method::dorefa:
-      return DorefaWeight(s.weight_bits, s.form);
-    case Method::none:
-      break;
-  }
-  return {};
-}
-
-nn::Layer activation_quantizer(const Scheme& s) {
-  switch (s.activation) {
-    case Method::binary:
-      return BinaryActivation(s.ste);
-    case Method::ternary:
-      return TernaryActivation(s.ste, s.activation_threshold);
-    case Method::dorefa:
-      return DorefaActivation(s.activation_bits, s.form, s.prescale);
-    case Method::none:
-      break;
-  }
-  return {};
-}
 
 Report apply(nn::Layer& model, const Scheme& s) {
   check_names(model, s.keep);
   const Place place = resolve(model, s);
-  const bool replaces = s.activation != Method::none && place == Place::act;
+  const bool replaces = s.activation && place == Place::act;
   const bool removes = is_sign(s.activation) && place == Place::input;
-  if (replaces) {
-    const std::vector<ActivationInfo> all = activations(model);
-    PARE_CHECK(
-        std::any_of(all.begin(), all.end(), [](const auto& a) { return a.between_layers(); }),
-        "quant: place=act, but this model has no nonlinearity module between its layers",
-        hint("use place=input"));
-  }
+  if (replaces) check_replaceable(model);
   Report report = attach(model, [&](const LayerInfo& info) -> Spec {
     if (kept(s.keep, info)) return {};
-    return {.weight = weight_quantizer(s, info.weight().shape()),
-            .input = replaces ? nn::Layer{} : activation_quantizer(s),
+    const bool edge = info.first() || info.last();
+    const auto& weight = edge && s.edge_weight ? s.edge_weight : s.weight;
+    const auto& input = edge && s.edge_input ? s.edge_input : s.activation;
+    return {.weight = made(weight, info.site()),
+            .input = replaces ? nn::Layer{} : made(input, info.site()),
             .xnor_scale = s.xnor};
   });
   const Report changed = replace_activations(model, [&](const ActivationInfo& info) -> Replacement {
     if (!info.between_layers() || !(replaces || removes)) return {};
-    return {.replace = true, .layer = replaces ? activation_quantizer(s) : nn::Layer{}};
+    return {.replace = true, .layer = replaces ? made(s.activation, {}) : nn::Layer{}};
   });
   report.rows.insert(report.rows.end(), changed.rows.begin(), changed.rows.end());
   return report;

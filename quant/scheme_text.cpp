@@ -1,47 +1,45 @@
-// Schemes as text; what may be said is in scheme_keys.cpp.
+// Schemes as text. The forms and keys are listed in scheme.h and scheme_help.cpp.
 
+#include <algorithm>
+#include <set>
 #include <sstream>
-#include <string_view>
 
+#include "core/error.h"
 #include "quant/scheme.h"
-#include "quant/scheme_keys.h"
 
 namespace pare::quant {
 
 namespace {
 
-using text::Key, text::keys, text::number, text::refuse, text::split;
-
-// "binary", "dorefa:4" -> method and bits.
-void set_method(const std::string& text, const std::string& what, Method& method, int& bits) {
-  bits = 0;
-  if (text == "float") {
-    method = Method::none;
-  } else if (text == "binary") {
-    method = Method::binary;
-  } else if (text == "ternary") {
-    method = Method::ternary;
-  } else if (text.rfind("dorefa:", 0) == 0) {
-    method = Method::dorefa;
-    bits = number(text.substr(7), what + "=dorefa:");
-    if (bits < 1 || bits > 16) refuse(what + "=dorefa: takes 1 to 16 bits, got " + text.substr(7));
-  } else {
-    refuse(what + " is float, binary, ternary or dorefa:BITS; got '" + text + "'");
-  }
+[[noreturn]] void refuse(const std::string& problem) {
+  throw Error(str("quant: ", problem, hint("`pare info --quant-help` lists what can be said")),
+              "parse_scheme");
 }
 
-std::string method_text(Method method, int bits) {
-  switch (method) {
-    case Method::binary:
-      return "binary";
-    case Method::ternary:
-      return "ternary";
-    case Method::dorefa:
-      return "dorefa:" + std::to_string(bits);
-    case Method::none:
-      break;
-  }
-  return "float";
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, separator);) parts.push_back(part);
+  return parts;
+}
+
+int number(const std::string& text, const std::string& what) {
+  const bool digits = !text.empty() && text.size() <= 2 &&
+                      text.find_first_not_of("0123456789") == std::string::npos;
+  if (!digits) refuse(what + " wants a number, got '" + text + "'");
+  return std::stoi(text);
+}
+
+/// "key=value"
+struct Item {
+  std::string name, text;
+  bool used = false;
+};
+
+Item item_of(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos) refuse("'" + text + "' is neither a short form nor key=value");
+  return {text.substr(0, equals), text.substr(equals + 1), false};
 }
 
 // "W2A32" -> 2, 32
@@ -53,104 +51,207 @@ std::pair<int, int> w_and_a(const std::string& text, const std::string& whole) {
   return {number(text.substr(1, a - 1), "W"), number(text.substr(a + 1), "A")};
 }
 
-Method values_method(int values, const char* what) {
-  if (values == 2) return Method::binary;
-  if (values == 3) return Method::ternary;
-  if (values != 32) refuse(str("wbab:", what, " is 2, 3 or 32 values, got ", values));
-  return Method::none;
+std::optional<QuantizerSpec> of_values(int values, Role role) {
+  if (values == 32) return {};
+  if (values != 2 && values != 3) {
+    const char* side = role == Role::weight ? "W" : "A";
+    refuse(str("wbab:", side, " is 2, 3 or 32 values, got ", values));
+  }
+  return QuantizerSpec{values == 2 ? "binary" : "ternary", role};
 }
 
-void set_bits(int bits, const char* what, Method& method, int& kept_bits) {
-  if (bits == 32) return;
-  if (bits < 1 || bits > 16) refuse(str("wqaq:", what, " is 1 to 16 or 32 bits, got ", bits));
-  method = Method::dorefa;
-  kept_bits = bits;
+std::optional<QuantizerSpec> of_bits(const std::string& family, int bits, Role role) {
+  if (bits == 32) return {};
+  if (bits == 0) refuse(str(family, ": 0 bits say nothing; 32 is float"));
+  const bool weight = role == Role::weight;
+  if (family == "wqaq") return QuantizerSpec{"dorefa", role, bits, {{"form", "micronet"}}};
+  return QuantizerSpec{weight && family == "pact" ? "dorefa" : family, role, bits};
 }
 
 // The first item, if it is a short form.
 bool parse_short(const std::string& item, Scheme& s) {
   if (item == "float") return true;
-  const bool values = item.rfind("wbab:", 0) == 0, bits = item.rfind("wqaq:", 0) == 0;
-  if (!values && !bits) return false;
-  const auto [w, a] = w_and_a(item.substr(5), item);
-  if (values) {
-    s.weight = values_method(w, "W");
-    s.activation = values_method(a, "A");
-  } else {
-    set_bits(w, "W", s.weight, s.weight_bits);
-    set_bits(a, "A", s.activation, s.activation_bits);
-    s.form = DorefaForm::micronet;
-    s.keep = {"first"};
+  const size_t colon = item.find(':'), equals = item.find('=');
+  if (colon == std::string::npos || equals != std::string::npos) return false;
+  const std::string family = item.substr(0, colon);
+  const auto [w, a] = w_and_a(item.substr(colon + 1), item);
+  if (family == "wbab") {
+    s.weight = of_values(w, Role::weight);
+    s.activation = of_values(a, Role::activation);
+    return true;
   }
+  if (family != "wqaq") find_quantizer(family);  // or say which there are
+  s.weight = of_bits(family, w, Role::weight);
+  s.activation = of_bits(family, a, Role::activation);
+  if (family == "wqaq") s.keep = {"first"};
   return true;
 }
 
-// Sets one "key=value"; returns the key if its use depends on the rest.
-const Key* parse_item(const std::string& item, Scheme& s) {
-  const size_t equals = item.find('=');
-  if (equals == std::string::npos) refuse("'" + item + "' is neither a short form nor key=value");
-  const std::string name = item.substr(0, equals), text = item.substr(equals + 1);
-  if (name == "W") return set_method(text, "W", s.weight, s.weight_bits), nullptr;
-  if (name == "A") return set_method(text, "A", s.activation, s.activation_bits), nullptr;
-  for (const Key& key : keys()) {
-    if (name == key.name) return &key;
+std::optional<QuantizerSpec> kind_of(const std::string& text, Role role) {
+  if (text == "float") return {};
+  return parse_quantizer(text, role);
+}
+
+void set_keep(Scheme& s, const std::string& text) {
+  s.keep = text == "none" ? std::vector<std::string>{} : split(text, '+');
+  const bool blank =
+      std::any_of(s.keep.begin(), s.keep.end(), [](const auto& k) { return k.empty(); });
+  if (blank || (s.keep.empty() && text != "none")) refuse("keep has an empty name: '" + text + "'");
+}
+
+void set_place(Scheme& s, const std::string& text) {
+  if (!s.activation) refuse("place has no effect: activations are float");
+  if (text == "auto") {
+    s.place = Place::automatic;
+  } else if (text == "act" || text == "input") {
+    s.place = text == "act" ? Place::act : Place::input;
+  } else {
+    refuse("place is one of auto, act, input; got '" + text + "'");
   }
-  refuse("there is no key '" + name + "'");
+}
+
+void set_xnor(Scheme& s, const std::string& text) {
+  if (!s.activation || s.activation->name != "binary") {
+    refuse("xnor has no effect without binary activations");
+  }
+  if (text != "on" && text != "off") refuse("xnor is one of on, off; got '" + text + "'");
+  s.xnor = text == "on";
+}
+
+void set_edges(Scheme& s, const std::string& text) {
+  if (s.weight) s.edge_weight = checked(parse_quantizer(text, Role::weight));
+  if (s.activation) s.edge_input = checked(parse_quantizer(text, Role::activation));
+}
+
+/// Keys of the scheme itself; W and A come before.
+void set_keys(Scheme& s, std::vector<Item>& items) {
+  bool kept = false;
+  for (Item& i : items) {
+    const bool ours =
+        i.name == "keep" || i.name == "place" || i.name == "xnor" || i.name == "edges";
+    if (!ours) continue;
+    if (!s.active()) refuse(i.name + " has no effect: this scheme quantizes nothing");
+    if (i.name == "keep") set_keep(s, i.text), kept = true;
+    if (i.name == "place") set_place(s, i.text);
+    if (i.name == "xnor") set_xnor(s, i.text);
+    if (i.name == "edges") set_edges(s, i.text);
+    i.used = true;
+  }
+  // Edges that are quantized are not left float, unless somebody says so.
+  if ((s.edge_weight || s.edge_input) && !kept) s.keep = {};
+}
+
+/// The options that concern one side. The observer comes first: it has options of its own.
+void set_options(std::optional<QuantizerSpec>& side, std::vector<Item>& items) {
+  if (!side) return;
+  const std::string prefix = side->role == Role::weight ? "w_" : "a_";
+  const auto take = [&](bool observer) {
+    for (const Option& o : options_of(*side)) {
+      if ((o.name == "observer") != observer) continue;
+      for (const std::string& name :
+           {o.name, prefix + o.name}) {  // the side's own word is the last
+        for (Item& i : items) {
+          if (i.name != name) continue;
+          side->options[o.name] = i.text;
+          i.used = true;
+        }
+      }
+    }
+  };
+  take(true);
+  take(false);
+  side = checked(*side);
+}
+
+std::string sides(const Scheme& s) {
+  if (!s.active()) return "a scheme that quantizes nothing";
+  return str("W=", s.weight ? name_and_bits(*s.weight) : "float",
+             ",A=", s.activation ? name_and_bits(*s.activation) : "float");
+}
+
+void check_all_used(const Scheme& s, const std::vector<Item>& items) {
+  std::vector<std::string> names = {"W", "A", "keep", "place", "xnor", "edges"};
+  for (const auto* side : {&s.weight, &s.activation}) {
+    if (!*side) continue;
+    for (const Option& o : options_of(**side)) names.push_back(o.name);
+  }
+  for (const Item& i : items) {
+    if (!i.used) refuse(i.name + " has no effect on " + sides(s) + did_you_mean(i.name, names));
+  }
+}
+
+void check_whole(const Scheme& s) {
+  if (s.xnor && s.place == Place::act) {
+    refuse("xnor=on needs the real values that place=act has already replaced");
+  }
+  const bool channels =
+      s.activation && s.activation->options.count("per") && s.activation->is("per", "channel");
+  if (channels && s.place == Place::act) {
+    refuse(
+        "place=act replaces a nonlinearity, which does not know its channels: a_per=channel "
+        "needs place=input");
+  }
+}
+
+/// ",option=value" where it is not the usual one, once if both sides have the same.
+std::string options_text(const Scheme& s) {
+  std::string text;
+  std::set<std::string> for_both;
+  for (const auto* side : {&s.weight, &s.activation}) {
+    if (!*side) continue;
+    const auto& other = side == &s.weight ? s.activation : s.weight;
+    for (const Option& o : options_of(**side)) {
+      const std::string& value = (*side)->word(o.name);
+      if (value == o.usual || for_both.count(o.name)) continue;
+      const bool shared = other && other->options.count(o.name);
+      const bool same = side == &s.weight && shared && other->word(o.name) == value;
+      if (same) for_both.insert(o.name);
+      const char* prefix = same || !shared ? "" : side == &s.weight ? "w_" : "a_";
+      text += str(",", prefix, o.name, "=", value);
+    }
+  }
+  return text;
+}
+
+std::string keep_text(const Scheme& s) {
+  std::string all;
+  for (const std::string& k : s.keep) all += (all.empty() ? "" : "+") + k;
+  return all.empty() ? "none" : all;
 }
 
 }  // namespace
 
 Scheme parse_scheme(const std::string& text) {
   Scheme s;
-  const std::vector<std::string> items = split(text, ',');
-  if (items.empty()) refuse("the scheme is empty; say float for none");
-  const size_t start = parse_short(items[0], s) ? 1 : 0;
-  std::vector<std::pair<const Key*, std::string>> given;
-  for (size_t i = start; i < items.size(); ++i) {
-    if (const Key* key = parse_item(items[i], s)) {
-      given.emplace_back(key, items[i].substr(items[i].find('=') + 1));
-    }
+  const std::vector<std::string> words = split(text, ',');
+  if (words.empty()) refuse("the scheme is empty; say float for none");
+  std::vector<Item> items;
+  for (size_t i = parse_short(words[0], s) ? 1 : 0; i < words.size(); ++i) {
+    items.push_back(item_of(words[i]));
   }
-  // W and A are settled now; the other keys mean something only beside them.
-  for (const auto& [key, value_text] : given) {
-    if (!key->applies(s)) {
-      refuse(str(key->name, " has no effect with W=", method_text(s.weight, s.weight_bits),
-                 ",A=", method_text(s.activation, s.activation_bits)));
-    }
-    key->set(s, value_text);
+  for (Item& i : items) {
+    if (i.name == "W") s.weight = kind_of(i.text, Role::weight), i.used = true;
+    if (i.name == "A") s.activation = kind_of(i.text, Role::activation), i.used = true;
   }
-  if (s.xnor && s.place == Place::act) {
-    refuse("xnor=on needs the real values that place=act has already replaced");
-  }
+  set_keys(s, items);
+  set_options(s.weight, items);
+  set_options(s.activation, items);
+  check_all_used(s, items);
+  check_whole(s);
   return s;
 }
 
 std::string to_string(const Scheme& s) {
   if (!s.active()) return "float";
-  std::string text = "W=" + method_text(s.weight, s.weight_bits) +
-                     ",A=" + method_text(s.activation, s.activation_bits);
-  Scheme usual;
-  usual.weight = s.weight;
-  usual.activation = s.activation;
-  for (const Key& key : keys()) {
-    if (key.applies(s) && key.get(s) != key.get(usual)) text += str(",", key.name, "=", key.get(s));
-  }
-  return text;
-}
-
-std::string scheme_help() {
-  std::ostringstream out;
-  out << "  float               no quantizer\n"
-         "  wbab:W2A2           2, 3 or 32 (float) values; first and last layer float\n"
-         "  wqaq:W4A4           DoReFa, 1 to 16 or 32 (float) bits, micronet's form; first layer "
-         "float\n"
-         "  W=KIND,A=KIND       KIND is float, binary, ternary or dorefa:BITS\n"
-         "  each may be followed by ,key=value\n";
-  for (const Key& key : keys()) {
-    out << "    " << key.name << std::string(14 - std::string_view(key.name).size(), ' ')
-        << key.help << '\n';
-  }
-  return out.str();
+  std::string text = sides(s);
+  const bool edges = s.edge_weight || s.edge_input;
+  const std::vector<std::string> usual =
+      edges ? std::vector<std::string>{} : std::vector<std::string>{"first", "last"};
+  if (s.keep != usual) text += ",keep=" + keep_text(s);
+  if (edges) text += ",edges=" + name_and_bits(s.edge_weight ? *s.edge_weight : *s.edge_input);
+  if (s.place != Place::automatic) text += s.place == Place::act ? ",place=act" : ",place=input";
+  if (s.xnor) text += ",xnor=on";
+  return text + options_text(s);
 }
 
 }  // namespace pare::quant

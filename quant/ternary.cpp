@@ -61,7 +61,7 @@ TernaryWeight::TernaryWeight(const TernaryWeightOptions& options, const Shape& w
   if (opt.gap > 0) last = Tensor::zeros(weight);
 }
 
-Tensor TernaryWeight::forward(const Tensor& w) {
+Tensor TernaryWeight::quantize(const Tensor& w) {
   const Rows rows("ternary weight", w, opt.per_layer);
   PARE_CHECK(!last || last.shape() == w.shape(), "ternary weight: made for ",
              last ? last.shape().str() : "", ", got ", w.shape());
@@ -106,7 +106,7 @@ TernaryActivation::TernaryActivation(Ste rule, float delta) : ste(rule), thresho
              delta);
 }
 
-Tensor TernaryActivation::forward(const Tensor& x) {
+Tensor TernaryActivation::quantize(const Tensor& x) {
   return pointwise({.kind = Pointwise::Kind::ternary, .ste = ste, .a = threshold}, x);
 }
 

@@ -25,7 +25,7 @@ struct TernaryWeight final : Quantizer {
   TernaryWeight(const TernaryWeightOptions& options, const Shape& weight);
   /// Without a gap there is nothing to remember, and any shape will do.
   explicit TernaryWeight(const TernaryWeightOptions& options = {});
-  Tensor forward(const Tensor& w) override;
+  Tensor quantize(const Tensor& w) override;
   void visit(nn::Visitor& v) override {
     if (last) v.buffer("last", last);
   }
@@ -44,7 +44,7 @@ struct TernaryWeight final : Quantizer {
 /// no code for them.
 struct TernaryActivation final : Quantizer {
   explicit TernaryActivation(Ste rule = Ste::clip, float delta = 0.5f);
-  Tensor forward(const Tensor& x) override;
+  Tensor quantize(const Tensor& x) override;
   std::string describe() const override;
   int bits() const override { return 2; }
 

@@ -26,8 +26,12 @@ Check check_for(const std::string& folder, const std::string& stem) {
   if (folder == "ops") return check_op;
   if (folder == "optim") return check_optimizer;
   if (folder == "trajectory") return check_trajectory;
-  const bool ours = stem.rfind("wbwtab", 0) == 0 || stem.rfind("dorefa", 0) == 0;
-  if (folder == "quant" && ours) return check_quantizer;
+  const auto starts = [&](const char* word) { return stem.rfind(word, 0) == 0; };
+  if (folder == "quant" && (starts("wbwtab") || starts("dorefa"))) return check_quantizer;
+  if (folder == "quant" && (starts("lsq") || starts("pact") || starts("iao"))) {
+    return check_grid_quantizer;
+  }
+  if (folder == "observer") return starts("kl_") ? check_defective_kl : check_observer;
   return nullptr;
 }
 

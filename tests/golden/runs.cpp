@@ -8,6 +8,7 @@
 #include "models/models.h"
 #include "nn/optim.h"
 #include "nn/state.h"
+#include "quant/binary.h"
 
 namespace pare::golden {
 

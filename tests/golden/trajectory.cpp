@@ -142,7 +142,7 @@ void check_trajectory(const Golden& g, Checks& checks) {
   check_eval(g, scheme, checks);
   const Tensor want = g.raw("loss");
   const State start = stored_state(g, "init."), end = stored_state(g, "final.");
-  const bool quantized = scheme.activation != quant::Method::none;
+  const bool quantized = scheme.activation.has_value();
   const size_t limit = quantized ? kRunsQuantized : kRuns;
   std::vector<Run> runs = {train(g, scheme, 0)};
   const auto settled = [&] {

@@ -11,12 +11,13 @@
 #include "nn/init.h"
 #include "nn/optim.h"
 #include "nn/state.h"
+#include "quant/quantizer.h"
 #include "tests/support/message.h"
 
 namespace pare {
 namespace {
 
-using quant::Method, quant::parse_scheme, quant::Scheme;
+using quant::parse_scheme, quant::Scheme;
 using test::contains, test::message_of;
 
 nn::Layer small(const std::string& name, const std::string& order = {}) {
@@ -40,60 +41,80 @@ Tensor image(uint64_t seed = 5, int64_t size = 32) {
 TEST_CASE("scheme: the short forms") {
   CHECK_FALSE(parse_scheme("float").active());
   const Scheme b = parse_scheme("wbab:W2A2");
-  CHECK(b.weight == Method::binary);
-  CHECK(b.activation == Method::binary);
+  CHECK(b.weight->name == "binary");
+  CHECK(b.activation->name == "binary");
   CHECK(b.keep == std::vector<std::string>{"first", "last"});
   const Scheme t = parse_scheme("wbab:w3a32");
-  CHECK(t.weight == Method::ternary);
-  CHECK(t.activation == Method::none);
+  CHECK(t.weight->name == "ternary");
+  CHECK_FALSE(t.activation);
   const Scheme d = parse_scheme("wqaq:W4A8");
-  CHECK(d.weight == Method::dorefa);
-  CHECK(d.weight_bits == 4);
-  CHECK(d.activation_bits == 8);
-  CHECK(d.form == quant::DorefaForm::micronet);
+  CHECK(d.weight->name == "dorefa");
+  CHECK(d.weight->bits == 4);
+  CHECK(d.activation->bits == 8);
+  CHECK(d.weight->is("form", "micronet"));
   CHECK(d.keep == std::vector<std::string>{"first"});
   CHECK_FALSE(parse_scheme("wqaq:W32A32").active());
+  const Scheme l = parse_scheme("lsq:W2A4");
+  CHECK(l.weight->name == "lsq");
+  CHECK(l.weight->bits == 2);
+  CHECK(l.activation->bits == 4);
+  CHECK(parse_scheme("pact:W4A4").weight->name == "dorefa");
+  CHECK(parse_scheme("pact:W4A4").activation->name == "pact");
+  CHECK_FALSE(parse_scheme("iao:W8A32").activation);
 }
 
-TEST_CASE("scheme: any mix, and every key") {
+TEST_CASE("scheme: any mix, and options of both sides") {
   const Scheme s = parse_scheme("W=binary,A=dorefa:4,keep=first+layer3*,prescale=0.5,center=off");
-  CHECK(s.weight == Method::binary);
-  CHECK(s.activation == Method::dorefa);
-  CHECK(s.activation_bits == 4);
+  CHECK(s.weight->name == "binary");
+  CHECK(s.activation->bits == 4);
   CHECK(s.keep == std::vector<std::string>{"first", "layer3*"});
-  CHECK(s.prescale == 0.5f);
-  CHECK_FALSE(s.binary.center);
+  CHECK(s.activation->number("prescale") == 0.5f);
+  CHECK(s.weight->is("center", "off"));
   const Scheme t = parse_scheme(
       "A=ternary,W=ternary,ste=poly,place=input,per=layer,gap=0.8,w_threshold=0.5,a_threshold=0.3,"
       "alpha=off,keep=none");
-  CHECK(t.ste == Ste::poly);
+  CHECK(t.activation->is("ste", "poly"));
   CHECK(t.place == quant::Place::input);
-  CHECK(t.ternary.per_layer);
-  CHECK(t.ternary.gap == 0.8f);
-  CHECK(t.ternary.threshold == 0.5f);
-  CHECK(t.activation_threshold == 0.3f);
-  CHECK_FALSE(t.ternary.alpha);
+  CHECK(t.weight->is("per", "layer"));
+  CHECK(t.weight->number("gap") == 0.8f);
+  CHECK(t.weight->number("threshold") == 0.5f);
+  CHECK(t.activation->number("threshold") == 0.3f);
+  CHECK(t.weight->is("alpha", "off"));
   CHECK(t.keep.empty());
   const Scheme x = parse_scheme("wbab:W2A2,xnor=on,in_place=off,clamp=off,ste=triangle");
   CHECK(x.xnor);
-  CHECK_FALSE(x.binary.in_place);
-  CHECK_FALSE(x.binary.clamp);
-  CHECK(parse_scheme("wqaq:W4A4,form=paper").form == quant::DorefaForm::paper);
+  CHECK(x.weight->is("in_place", "off"));
+  CHECK(x.weight->is("clamp", "off"));
+  CHECK(parse_scheme("wqaq:W4A4,form=paper").weight->is("form", "paper"));
+  const Scheme u = parse_scheme("uniform:W8A8,observer=percentile,tail=0.01,a_observer=mse");
+  CHECK(u.weight->is("observer", "percentile"));
+  CHECK(u.weight->is("tail", "0.01"));
+  CHECK(u.activation->is("observer", "mse"));
+  const Scheme e = parse_scheme("W=lsq:2,A=lsq:2,edges=lsq:8");
+  CHECK(e.keep.empty());
+  CHECK(e.edge_weight->bits == 8);
+  CHECK(e.edge_input->bits == 8);
 }
 
 TEST_CASE("scheme: written and read back") {
   for (const char* text :
-       {"float", "W=binary,A=binary", "W=binary,A=binary,ste=poly,xnor=on,center=off",
+       {"float", "W=binary,A=binary", "W=binary,A=binary,xnor=on,center=off,ste=poly",
         "W=ternary,A=float,keep=none,per=layer,gap=0.8", "W=float,A=dorefa:2,prescale=0.25",
-        "W=dorefa:16,A=ternary,keep=first,place=act,a_threshold=0.3,form=micronet"}) {
+        "W=dorefa:16,A=ternary,keep=first,place=act,form=micronet,threshold=0.3",
+        "W=ternary,A=ternary,w_threshold=0.6,a_threshold=0.3", "W=lsq:4,A=lsq:4,edges=lsq:8",
+        "W=uniform:8,A=uniform:8,keep=none,w_observer=percentile,tail=0.01,a_observer=mse",
+        "W=iao:8,A=iao:8,scheme=affine,per=tensor,range=average",
+        "W=float,A=pact:3,clip=0,observer=mse", "W=lsq+:4,A=lsq+:4,rounding=half-away"}) {
     CHECK(quant::to_string(parse_scheme(text)) == text);
   }
   CHECK(quant::to_string(parse_scheme("wbab:W3A2")) == "W=ternary,A=binary");
   CHECK(quant::to_string(parse_scheme("wqaq:W4A4")) ==
         "W=dorefa:4,A=dorefa:4,keep=first,form=micronet");
+  CHECK(quant::to_string(parse_scheme("uniform:W8A8,scheme=symmetric")) ==
+        "W=uniform:8,A=uniform:8,a_scheme=symmetric");
 }
 
-TEST_CASE("scheme: what cannot be understood is refused with the forms listed") {
+TEST_CASE("scheme: what cannot be understood is refused") {
   for (const char* text : {"",
                            "w2a2",
                            "W2A2",
@@ -102,6 +123,8 @@ TEST_CASE("scheme: what cannot be understood is refused with the forms listed") 
                            "wbab:W2",
                            "wqaq:W0A4",
                            "wqaq:W17A4",
+                           "lsqq:W4A4",
+                           "binary:W2A2",
                            "W=two",
                            "W=dorefa",
                            "W=dorefa:0",
@@ -116,14 +139,31 @@ TEST_CASE("scheme: what cannot be understood is refused with the forms listed") 
                            "W=binary,keep=",
                            "W=binary,keep=first++last",
                            "W=binary,A=binary,xnor=on,place=act",
+                           "W=binary,xnor=on",
+                           "W=binary,place=act",
+                           "A=lsq:4,per=channel,place=act",
+                           "W=lsq:4,edges=pact:8",
+                           "W=lsq:4,edges=8",
                            "W=binary,W"}) {
     CAPTURE(text);
-    const std::string message = message_of([&] { parse_scheme(text); });
-    CHECK(contains(message, "quant: "));
-    CHECK(contains(message, "wbab:W2A2"));
+    CHECK(contains(message_of([&] { parse_scheme(text); }), "quant: "));
   }
   CHECK(contains(message_of([] { parse_scheme("W=binary,gap=0.5"); }), "gap has no effect"));
+  CHECK(contains(message_of([] { parse_scheme("W=lsq:4,roundin=half-away"); }),
+                 "Did you mean rounding?"));
+  CHECK(contains(message_of([] { parse_scheme("W=adaroud:4"); }), "Did you mean adaround?"));
   CHECK(contains(message_of([] { parse_scheme("wbab:W4A2"); }), "2, 3 or 32"));
+}
+
+TEST_CASE("scheme: the help names every quantizer, observer and option") {
+  const std::string help = quant::scheme_help();
+  for (const quant::QuantizerInfo& q : quant::quantizers()) {
+    CHECK(contains(help, "  " + q.name));
+    for (const quant::Option& o : q.options(quant::Role::weight)) {
+      if (q.no_weights.empty()) CHECK(contains(help, o.name + "=" + o.usual));
+    }
+  }
+  for (const quant::ObserverInfo& o : quant::observers()) CHECK(contains(help, o.summary));
 }
 
 /// Paths of the layers whose socket holds a quantizer.
@@ -269,7 +309,8 @@ TEST_CASE("apply: sizes are the ones published for nin_gc") {
 }
 
 TEST_CASE("apply: training gives the same bits with 1, 2 and 5 threads") {
-  for (const char* text : {"wbab:W2A2", "wbab:W3A2", "wqaq:W4A4", "wbab:W2A2,xnor=on"}) {
+  for (const char* text : {"wbab:W2A2", "wbab:W3A2", "wqaq:W4A4", "wbab:W2A2,xnor=on", "lsq:W4A4",
+                           "lsq+:W4A4", "pact:W3A3", "iao:W8A8"}) {
     CAPTURE(text);
     const auto train = [&](int threads) {
       set_num_threads(threads);
