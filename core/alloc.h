@@ -35,6 +35,7 @@ class Buffer {
  private:
   float* data_ = nullptr;
   size_t size_ = 0;
+  size_t capacity_ = 0;  // bytes of the block
 };
 
 }  // namespace pare

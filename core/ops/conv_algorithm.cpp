@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "core/alloc.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/kernels/isa.h"
@@ -140,6 +141,7 @@ Choice choose(const std::vector<WinogradKind>& kinds, const std::string& key, Me
     return {};
   }
   const Choice choice = measure();
+  release_cached_memory();  // what only the slower ways needed
   memory.remember(key, name_of(choice));
   return choice;
 }
