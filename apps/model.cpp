@@ -77,6 +77,13 @@ void adopt(ModelArgs& args, const ModelCard& card, const cli::Given& given,
   cli::inherit(fields, cli::to_json(saved), given, path + " holds a model with", {.skip = skip});
 }
 
+Shape usual_image(const std::string& model) {
+  for (const models::Info& info : models::list()) {
+    if (info.name == model) return info.image;
+  }
+  throw Error(str("no model is called '", model, "'"), "usual_image");
+}
+
 nn::Layer build_float(const ModelCard& card) {
   const ModelArgs& a = card.args;
   return models::make(a.model, {.classes = card.classes,

@@ -43,6 +43,8 @@ struct ModelCard {
 void adopt(ModelArgs& args, const ModelCard& card, const cli::Given& given,
            const std::set<std::string>& skip, const std::string& path);
 
+/// [H, W, C] of what a model of this name is usually fed.
+Shape usual_image(const std::string& model);
 /// An uninitialized float model.
 nn::Layer build_float(const ModelCard& card);
 /// Puts the card's quantizers in. Returns lines for the user; none for a float model.

@@ -2,12 +2,12 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <ctime>
 
 #include "apps/console.h"
 #include "apps/interrupt.h"
+#include "apps/memory.h"
 #include "apps/run_folder.h"
 #include "apps/train_view.h"
 #include "apps/version.h"
@@ -29,12 +29,6 @@ std::string last_word(const std::string& program) {
 std::string default_out(const std::string& program, const std::string& model) {
   return fmt::format("runs/{}-{}-{:%Y%m%d-%H%M%S}", last_word(program), model,
                      fmt::localtime(std::time(nullptr)));
-}
-
-int64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
 }
 
 /// One training run: the pieces in the order in which they come to be.

@@ -74,13 +74,6 @@ int show_build(Console& console) {
   return 0;
 }
 
-Shape usual_image(const std::string& model) {
-  for (const models::Info& m : models::list()) {
-    if (m.name == model) return m.image;
-  }
-  return {32, 32, 3};
-}
-
 Json row_json(const nn::LayerRow& row) {
   return {{"path", row.path},
           {"type", row.type},

@@ -1,0 +1,119 @@
+#include "apps/pare/bench.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <iostream>
+
+#include "apps/pare/commands.h"
+#include "apps/version.h"
+#include "core/kernels/isa.h"
+#include "core/kernels/peak.h"
+#include "core/parallel.h"
+
+namespace pare {
+
+namespace bench {
+
+namespace {
+
+int64_t parse_count(const std::string& line) {
+  int64_t n = 0;
+  const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), n);
+  PARE_CHECK(error == std::errc() && end == line.data() + line.size() && n > 0, "--serve: got '",
+             line, "' on stdin, expected a number of steps");
+  return n;
+}
+
+void serve(std::vector<Subject>& subjects) {
+  for (std::string line; std::getline(std::cin, line);) {
+    const int64_t count = parse_count(line);
+    Json answer = Json::object();
+    for (Subject& s : subjects) {
+      std::vector<double> seconds;
+      for (int64_t i = 0; i < count; ++i) seconds.push_back(s.run());
+      s.seconds.insert(s.seconds.end(), seconds.begin(), seconds.end());
+      answer[s.name] = seconds;
+    }
+    fmt::print("{}\n", answer.dump());
+    std::fflush(stdout);
+  }
+}
+
+}  // namespace
+
+void RunArgs::fields(cli::Fields& f) {
+  f.group("Run");
+  f(steps, "steps", "repetitions that are timed", {.min = 1});
+  f(warmup, "warmup", "repetitions before, not timed", {.min = 0});
+  f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
+  f(precision, "precision", "numbers that are multiplied: fp32",
+    {.one_of = {"fp32"}, .placeholder = "NAME"});
+  f(serve, "serve",
+    "repeat on demand: each number N on stdin is answered with the seconds of N repetitions, the "
+    "end of the input with the result; for comparing processes in turn");
+  f(quiet, "quiet", "print nothing but errors and the JSON result");
+  f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+}
+
+void RunArgs::check(const cli::Given& given) const {
+  PARE_CHECK(!(serve && given.has("steps")), "--serve and --steps exclude each other");
+}
+
+void RunArgs::apply() const { set_num_threads(static_cast<int>(threads)); }
+
+std::string RunArgs::describe_steps() const {
+  return fmt::format("{} to warm up, {} timed", warmup, steps);
+}
+
+void repeat(std::vector<Subject>& subjects, const RunArgs& args, Console& console) {
+  const int64_t rounds = args.warmup + (args.serve ? 0 : args.steps);
+  for (Subject& s : subjects) {
+    for (int64_t i = 0; i < rounds; ++i) {
+      console.status(fmt::format("{}  {} of {}", s.name, i + 1, rounds));
+      const double seconds = s.run();
+      if (i >= args.warmup) s.seconds.push_back(seconds);
+    }
+  }
+  if (args.serve) serve(subjects);
+}
+
+Spread spread(std::vector<double> values) {
+  PARE_CHECK(!values.empty(), "bench: nothing was timed");
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  return {(values[(n - 1) / 2] + values[n / 2]) / 2, values.front(), values.back()};
+}
+
+Json to_json(const Spread& s) { return {{"median", s.median}, {"min", s.min}, {"max", s.max}}; }
+
+Json machine_json(const RunArgs& args) {
+  return {{"isa", isa_name(active_isa())},
+          {"threads", num_threads()},
+          {"precision", args.precision},
+          {"commit", kCommit},
+          {"peak_flops", kernels::peak_flops()}};
+}
+
+std::string headline(const std::string& form, const RunArgs& args) {
+  return fmt::format("pare bench {}  {}, {} threads, {}", form, isa_name(active_isa()),
+                     num_threads(), args.precision);
+}
+
+}  // namespace bench
+
+int bench_command(int argc, char** argv) {
+  constexpr Command kForms[] = {
+      {"train", "training steps of a model", bench_train_command},
+      {"infer", "forward passes of a model", bench_infer_command},
+      {"conv", "the three passes of a convolution, or of all that a model has", bench_conv_command},
+  };
+  return dispatch({.program = "pare bench",
+                   .title = "Measures speed, in images/s and as a share of the machine's peak.",
+                   .footer = "Each form has --help.",
+                   .commands = kForms},
+                  argc, argv);
+}
+
+}  // namespace pare

@@ -1,0 +1,70 @@
+#pragma once
+// What all forms of `pare bench` share: things that are timed again and again, and how the figures
+// are reported.
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "apps/cli.h"
+#include "apps/console.h"
+#include "apps/json.h"
+
+namespace pare::bench {
+
+/// The flags that every measurement has.
+struct RunArgs {
+  int64_t threads = 0, steps = 20, warmup = 3;
+  std::string precision = "fp32";
+  bool serve = false, quiet = false, json = false;
+
+  void fields(cli::Fields& f);
+  void check(const cli::Given& given) const;
+  /// What is chosen for the whole process. A further precision is switched on here.
+  void apply() const;
+  Console::Options console() const { return {.json = json || serve, .quiet = quiet || serve}; }
+  /// "3 to warm up, 20 timed"
+  std::string describe_steps() const;
+};
+
+/// A piece of work; `run` does it once and returns the seconds that it took.
+struct Subject {
+  std::string name;
+  std::function<double()> run;
+  std::vector<double> seconds = {};  // of the timed repetitions
+};
+
+/// Warms up and times every subject as the flags say. With --serve it answers instead: each number
+/// N on stdin with N repetitions of every subject, {"name": [seconds, ...], ...}, a line each, so
+/// that several processes can be measured in turn.
+void repeat(std::vector<Subject>& subjects, const RunArgs& args, Console& console);
+
+template <class F>
+double seconds_of(F&& f) {
+  const auto start = std::chrono::steady_clock::now();
+  f();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+struct Spread {
+  double median = 0, min = 0, max = 0;
+};
+/// Throws if there are no values.
+Spread spread(std::vector<double> values);
+Json to_json(const Spread& s);
+
+/// ISA, threads, precision, commit, FMA peak: what every result states. Measures the peak.
+Json machine_json(const RunArgs& args);
+/// "pare bench train  avx512, 2 threads, fp32"
+std::string headline(const std::string& form, const RunArgs& args);
+
+}  // namespace pare::bench
+
+namespace pare {
+
+int bench_train_command(int argc, char** argv);
+int bench_infer_command(int argc, char** argv);
+int bench_conv_command(int argc, char** argv);
+
+}  // namespace pare

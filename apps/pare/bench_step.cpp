@@ -1,0 +1,215 @@
+// pare bench train, pare bench infer: whole steps of a model on a batch of noise.
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "apps/memory.h"
+#include "apps/model.h"
+#include "apps/pare/bench.h"
+#include "core/autograd.h"
+#include "core/kernels/peak.h"
+#include "core/ops.h"
+#include "nn/describe.h"
+#include "nn/optim.h"
+
+namespace pare {
+
+namespace {
+
+using bench::RunArgs, bench::Spread, bench::Subject;
+
+enum class Mode { train, infer };
+
+const char* name_of(Mode mode) { return mode == Mode::train ? "train" : "infer"; }
+
+struct StepArgs {
+  ModelArgs model;
+  int64_t batch_size = 32, image_size = 0, classes = 10;
+  RunArgs run;
+
+  void fields(cli::Fields& f) {
+    model.fields(f);
+    f(classes, "classes", "outputs of the model", {.min = 2});
+    f.group("Input");
+    f(batch_size, "batch-size", "images per step", {.min = 1});
+    f(image_size, "image-size", "height and width of the images; 0: the model's usual ones",
+      {.min = 0});
+    run.fields(f);
+  }
+
+  ModelCard card() const {
+    ModelCard card{.args = model, .classes = classes, .image = usual_image(model.model)};
+    card.args.quant = canonical_quant(model.quant);
+    if (image_size > 0) card.image = {image_size, image_size, card.image[2]};
+    return card;
+  }
+};
+
+/// 2 FLOP per multiply-accumulate. A training step does the work of the forward pass three times,
+/// but that nobody asks for the gradient of the images.
+double flops_per_image(const nn::Summary& summary, Mode mode) {
+  if (mode == Mode::infer) return 2 * static_cast<double>(summary.macs);
+  int64_t first = 0;
+  for (const nn::LayerRow& row : summary.rows) {
+    if (first == 0) first = row.macs;
+  }
+  return 2 * static_cast<double>(3 * summary.macs - first);
+}
+
+/// A model, a batch, and what one step does with them.
+class Workload {
+ public:
+  Workload(const ModelCard& card, int64_t batch, Mode mode) : mode_(mode) {
+    Rng rng(1);
+    model_ = build_float(card);
+    nn::init(model_, rng, models::init_options(card.args.model));
+    quantize(model_, card);
+    summary_ = nn::summarize(model_, card.image);
+    nn::set_training(model_, mode == Mode::train);
+    images_ = Tensor::normal({batch, card.image[0], card.image[1], card.image[2]}, rng);
+    labels_ = Tensor::uninit({batch});
+    for (float& label : labels_.span()) label = static_cast<float>(rng.below(card.classes));
+    optimizer_ = nn::sgd(nn::param_groups(model_, 0.0f), {.lr = 1e-3f, .momentum = 0.9f});
+  }
+
+  double step() {
+    return bench::seconds_of([this] { mode_ == Mode::train ? train() : infer(); });
+  }
+
+  const nn::Summary& summary() const { return summary_; }
+
+ private:
+  void train() {
+    optimizer_->zero_grad();
+    const Tensor loss = cross_entropy(model_(images_), labels_);
+    loss.backward();
+    optimizer_->step();
+    check(loss.item());
+  }
+
+  void infer() {
+    const NoGrad guard;
+    check(model_(images_).data()[0]);  // work may be deferred until somebody looks
+  }
+
+  /// A step that is fast because it computes nonsense is worth nothing.
+  static void check(float value) {
+    PARE_CHECK(std::isfinite(value), "bench: a step ended in ", value, ", expected a number");
+  }
+
+  Mode mode_;
+  nn::Layer model_;
+  nn::Summary summary_;
+  Tensor images_, labels_;
+  std::unique_ptr<nn::Optimizer> optimizer_;
+};
+
+/// What the seconds of the steps come to.
+struct Report {
+  Report(const StepArgs& args, const Workload& work, Mode mode, std::vector<double> seconds)
+      : step(bench::spread(seconds)), flops(flops_per_image(work.summary(), mode)) {
+    for (double& s : seconds) s = static_cast<double>(args.batch_size) / s;
+    images = bench::spread(std::move(seconds));
+    peak_flops = kernels::peak_flops();
+    memory = peak_rss_bytes();
+  }
+
+  double fraction(double images_per_second) const { return images_per_second * flops / peak_flops; }
+
+  Spread step, images;  // seconds per step, images per second
+  double flops;         // per image
+  double peak_flops;
+  int64_t memory;
+};
+
+std::vector<std::string> row(const std::string& label, const Spread& s, double scale) {
+  const auto cell = [scale](double value) { return fmt::format("{:.1f}", value * scale); };
+  return {label, cell(s.median), cell(s.min), cell(s.max)};
+}
+
+void print_header(Console& console, const StepArgs& args, const ModelCard& card,
+                  const Workload& work, Mode mode) {
+  console.print(bench::headline(name_of(mode), args.run));
+  console.entry("model", fmt::format("{}  {} parameters, {:.1f} M multiply-accumulates per image",
+                                     card.args.model, format_count(work.summary().params),
+                                     static_cast<double>(work.summary().macs) / 1e6));
+  if (!card.args.quant.empty()) console.entry("quantized", card.args.quant);
+  console.entry("input", fmt::format("{} images of {}x{}x{}", args.batch_size, card.image[0],
+                                     card.image[1], card.image[2]));
+  console.entry("steps", args.run.describe_steps());
+}
+
+void print_report(Console& console, const Report& r) {
+  const double gflop = r.flops / 1e9;
+  console.print("");
+  console.print(align({{"", "median", "min", "max"},
+                       row("images/s", r.images, 1),
+                       row("ms per step", r.step, 1e3),
+                       row("GFLOP/s", r.images, gflop),
+                       row("% of peak", r.images, 100 * r.fraction(1))}));
+  console.print("");
+  console.entry("peak",
+                fmt::format("{:.1f} GFLOP/s of independent float32 FMAs on these threads, measured "
+                            "in this run",
+                            r.peak_flops / 1e9));
+  console.entry("memory", fmt::format("{} at most", format_bytes(r.memory)));
+}
+
+Json result(const StepArgs& args, const ModelCard& card, const Workload& work, Mode mode,
+            const Report& r) {
+  Json json{{"bench", name_of(mode)},
+            {"model", card.args.model},
+            {"quant", card.args.quant},
+            {"batch_size", args.batch_size},
+            {"image", std::vector<int64_t>(card.image.begin(), card.image.end())},
+            {"params", work.summary().params},
+            {"flops_per_image", r.flops},
+            {"images_per_second", to_json(r.images)},
+            {"seconds_per_step", to_json(r.step)},
+            {"peak_fraction", r.fraction(r.images.median)},
+            {"peak_rss_bytes", r.memory}};
+  json.update(bench::machine_json(args.run));
+  return json;
+}
+
+int bench_steps(Mode mode, const std::string& examples, int argc, char** argv) {
+  StepArgs args;
+  const cli::Given given =
+      cli::parse(args,
+                 {.name = fmt::format("pare bench {}", name_of(mode)),
+                  .summary = mode == Mode::train ? "Speed and memory of training steps, on noise."
+                                                 : "Speed and memory of forward passes, on noise.",
+                  .examples = examples},
+                 argc, argv);
+  if (given.leave) return 0;
+  args.run.check(given);
+  args.run.apply();
+  Console console(args.run.console());
+  const ModelCard card = args.card();
+  Workload work(card, args.batch_size, mode);
+  print_header(console, args, card, work, mode);
+  std::vector<Subject> subjects{{name_of(mode), [&work] { return work.step(); }}};
+  bench::repeat(subjects, args.run, console);
+  const Report report(args, work, mode, std::move(subjects.front().seconds));
+  print_report(console, report);
+  console.result(result(args, card, work, mode, report));
+  return 0;
+}
+
+}  // namespace
+
+int bench_train_command(int argc, char** argv) {
+  return bench_steps(Mode::train,
+                     "  pare bench train --model nin --batch-size 128\n"
+                     "  pare bench train --model nin_gc --quant wbab:W2A2 --threads 1 --json\n",
+                     argc, argv);
+}
+
+int bench_infer_command(int argc, char** argv) {
+  return bench_steps(Mode::infer,
+                     "  pare bench infer --model resnet18 --image-size 224 --batch-size 1\n", argc,
+                     argv);
+}
+
+}  // namespace pare
