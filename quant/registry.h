@@ -46,7 +46,7 @@ struct QuantizerInfo {
   std::function<std::vector<Option>(Role)> options = {};
   /// Why a combination makes no sense; empty: it does. May be left out.
   std::function<std::string(const QuantizerSpec&)> refuse = {};
-  std::function<nn::Layer(const QuantizerSpec&, const Site&)> make;
+  std::function<nn::Layer(const QuantizerSpec&, const Site&)> make = {};
 };
 
 struct ObserverInfo {
@@ -55,7 +55,7 @@ struct ObserverInfo {
   /// Why it is not for these bits, this role, or one scale per channel; empty: it is. May be left
   /// out.
   std::function<std::string(const QuantizerSpec&)> refuse = {};
-  std::function<std::shared_ptr<Observer>(const ObserverSetup&)> make;
+  std::function<std::shared_ptr<Observer>(const ObserverSetup&)> make = {};
 };
 
 /// Sorted by name. Adding a name that is taken is an error.
