@@ -133,8 +133,10 @@ TEST_CASE("calibrate: the same images in other batches give the same ranges") {
   const Tensor x = images(6, 6);
   calibrate(a, {x});
   calibrate(b, {slice(x, 0, 0, 1), slice(x, 0, 1, 4), slice(x, 0, 4, 6)});
-  for (const auto& [name, tensor] : nn::state_dict(a)) {
-    CAPTURE(std::string(name));
+  for (const auto& entry : nn::state_dict(a)) {
+    const std::string& name = entry.first;
+    const Tensor& tensor = entry.second;
+    CAPTURE(name);
     // The last bit of a convolution may depend on the batch.
     const Tensor other = nn::state_dict(b).at(name);
     for (int64_t i = 0; i < tensor.numel(); ++i) {
