@@ -1,70 +1,217 @@
-"""Runs pare_step and torch_step.py in turn and prints medians and ratios. Started by bench/compare/run."""
+"""Measures pare and its rivals in turn; started by bench/compare/run, which explains the flags."""
 import argparse
 import json
+import math
 import pathlib
-import statistics
+import platform
 import subprocess
 import sys
+import time
+
+import chart
+from rivals import Rival, spread, take_turns
+from tables import PASSES, TORCH_LAYOUTS, LayerTable, StepTable, torch_memory, torch_speed
+
+HERE = pathlib.Path(__file__).resolve().parent
+MODELS = ["nin", "nin_gc", "resnet20", "resnet18"]
+# What a job may ask for: flags of `pare bench train`, QUANT of torch_step.py.
+VARIANTS = {"fp32": ([], "float"),
+            "W2A2": (["--quant", "wbab:W2A2"], "W2A2"),
+            "dorefa4": (["--quant", "wqaq:W4A4"], "dorefa4")}
+# Without these, malloc returns the tensors of every step to the system and PyTorch pays for fresh
+# pages in the next one: up to a quarter of its time.
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2 ** 40)}
+DEFAULT_JOBS = ["nin", "resnet20", "resnet18", "nin_gc", "nin_gc:W2A2", "nin:W2A2", "nin:dorefa4",
+                "layers:nin", "layers:resnet20", "layers:resnet18", "layers:nin_gc"]
 
 
-class Rival:
-    """A process that answers "MODEL BATCH LAYOUT STEPS" with the seconds of each step."""
+class Job:
+    """MODEL[:VARIANT][:BATCH] or layers:MODEL[:BATCH]"""
 
-    def __init__(self, name, command, layouts):
-        self.name, self.layouts = name, layouts
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, text):
+        words = text.split(":")
+        self.layers = words[0] == "layers"
+        if self.layers:
+            words.pop(0)
+        self.model = words.pop(0) if words else ""
+        self.variant = words.pop(0) if words and words[0] in VARIANTS else "fp32"
+        self.batch = 16 if self.model == "resnet18" else 32 if self.layers else 128
+        if words and words[0].isdigit() and int(words[0]) > 0:
+            self.batch = int(words.pop(0))
+        if words or self.model not in MODELS or (self.layers and self.variant != "fp32"):
+            sys.exit(f"compare: '{text}' is no job; models are {', '.join(MODELS)}, variants "
+                     f"{', '.join(VARIANTS)}; bench/compare/run --help")
+        if self.variant != "fp32" and not self.model.startswith("nin"):
+            sys.exit(f"compare: '{text}': {self.variant} is only written for the NINs in PyTorch")
+        self.name = self.model if self.variant == "fp32" else f"{self.model} {self.variant}"
 
-    def steps(self, model, batch, layout, count):
-        self.process.stdin.write(f"{model} {batch} {layout} {count}\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit(f"compare: {self.name} stopped on {model}:{batch}")
-        return json.loads(line)
 
+class Comparison:
+    def __init__(self, args):
+        self.args, self.pare = args, args.bin / "pare"
+        self.out = {"machine": {"cpu": cpu_name(), "threads": args.threads}, "versions": {},
+                    "date": time.strftime("%Y-%m-%d"), "rounds": args.rounds,
+                    "steps": [], "layers": []}
 
-def measure(rivals, model, batch, rounds):
-    seconds = {(r.name, layout): [] for r in rivals for layout in r.layouts}
-    for _ in range(rounds):
+    def run(self, jobs):
+        steps = [job for job in jobs if not job.layers]
+        if steps:
+            print(f"{self.args.threads} threads, {self.args.rounds} rounds; images/s are median "
+                  "(min - max), ratios are to the faster and to the leaner PyTorch\n")
+            table = StepTable()
+        for job in steps:
+            self.out["steps"].append(self.train_steps(job))
+            table.add(self.out["steps"][-1])
+            self.save()
+        for job in jobs:
+            if job.layers:
+                self.out["layers"].append(self.conv_layers(job))
+                self.save()
+
+    def train_steps(self, job):
+        flags, quant = VARIANTS[job.variant]
+        threads = self.args.threads
+        classes = 1000 if job.model == "resnet18" else 10
+        pare = [self.pare, "bench", "train", "--model", job.model, "--batch-size", job.batch,
+                "--classes", classes, "--threads", threads, "--serve", *flags]
+        torch = {layout: ["/usr/bin/python3", HERE / "torch_step.py", job.model, job.batch,
+                          layout.removeprefix("torch_"), quant, threads]
+                 for layout in TORCH_LAYOUTS}
+        rivals = [Rival("pare", pare, threads)]
+        rivals += [Rival(name, torch[name], threads, KEEP_MEMORY) for name in torch]
+        take_turns(rivals, self.args.rounds, self.args.steps or 2)
+        results = {rival.name: rival.finish() for rival in rivals}
+        check_fair(job, results["pare"], results["torch_nchw"])
+        for name in torch:  # a process of its own for memory, which malloc may return
+            results[name] = Rival(name, torch[name], threads).finish()
+        self.remember(results["pare"], "PyTorch", results["torch_nchw"])
+
+        row = {"job": job.name, "model": job.model, "variant": job.variant, "batch": job.batch}
         for rival in rivals:
-            for layout in rival.layouts:
-                # The first step after the other process had the machine only warms the caches.
-                seconds[rival.name, layout] += rival.steps(model, batch, layout, 3)[1:]
-    return {key: sorted(batch / s for s in values) for key, values in seconds.items()}
+            row[rival.name] = {
+                "images_per_second": spread([job.batch / s for s in rival.seconds["train"]]),
+                "peak_rss_bytes": results[rival.name]["peak_rss_bytes"]}
+        row["pare"]["peak_fraction"] = results["pare"]["peak_fraction"]
+        row["torch_base_rss_bytes"] = results["torch_nchw"]["base_rss_bytes"]
+        row["ratio"] = row["pare"]["images_per_second"]["median"] / torch_speed(row)
+        row["memory_ratio"] = row["pare"]["peak_rss_bytes"] / torch_memory(row)
+        return row
+
+    def conv_layers(self, job):
+        print(f"\n{job.name}, batch {job.batch}: convolutions, median GFLOP/s, oneDNN beside pare; "
+              "'all' is all FLOP over all time\n")
+        table, rows = LayerTable(), []
+        for layer in self.list_layers(job):
+            rows.append(self.conv_layer(job, layer))
+            table.add(rows[-1])
+        total = total_row(rows)
+        table.add(total)
+        return {"job": job.name, "model": job.model, "batch": job.batch, "layers": rows,
+                "total": total}
+
+    def list_layers(self, job):
+        command = [self.pare, "bench", "conv", "--model", job.model, "--batch-size", 1,
+                   "--steps", 1, "--warmup", 0, "--threads", self.args.threads, "--quiet", "--json"]
+        done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(1)  # its own message is on stderr
+        return json.loads(done.stdout.splitlines()[-1])["layers"]
+
+    def conv_layer(self, job, layer):
+        threads = self.args.threads
+        pare = [self.pare, "bench", "conv", "--batch-size", job.batch, "--groups", layer["groups"],
+                "--threads", threads, "--serve"]
+        for flag in ["shape", "kernel", "stride", "pad", "dilation"]:
+            pare += [f"--{flag}", ",".join(map(str, layer[flag]))]
+        onednn = [self.args.bin / "dnnl_conv", threads, job.batch, *layer["shape"],
+                  *layer["kernel"], *layer["stride"], *layer["pad"], *layer["dilation"],
+                  layer["groups"]]
+        rivals = [Rival("pare", pare, threads), Rival("onednn", onednn, threads)]
+        take_turns(rivals, self.args.rounds, self.args.steps or 5)
+        results = {rival.name: rival.finish() for rival in rivals}
+        self.remember(results["pare"], "oneDNN", results["onednn"])
+        return layer_row(job, layer, rivals, results["onednn"]["ways"])
+
+    def remember(self, pare, rival, result):
+        machine = self.out["machine"]
+        machine.update(isa=pare["isa"], commit=pare["commit"],
+                       peak_flops=max(pare["peak_flops"], machine.get("peak_flops", 0)))
+        self.out["versions"][rival] = result["version"]
+
+    def save(self):
+        folder = self.args.out
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "compare.json").write_text(json.dumps(self.out, indent=2) + "\n")
+        for name, svg in chart.draw(self.out).items():
+            (folder / name).write_text(svg)
 
 
-def summary(rates):
-    return {"median": statistics.median(rates), "min": rates[0], "max": rates[-1]}
+def cpu_name():
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def check_fair(job, pare, torch):
+    if torch["blas"] != "openblas":
+        sys.exit("compare: PyTorch runs without OpenBLAS; choose it with "
+                 "update-alternatives --config libblas.so.3-x86_64-linux-gnu")
+    if torch["params"] != pare["params"]:
+        sys.exit(f"compare: {job.name} has {pare['params']} parameters in pare and "
+                 f"{torch['params']} in PyTorch: not the same network")
+
+
+def layer_row(job, layer, rivals, ways):
+    height, width, inputs, _ = layer["shape"]
+    kernel = "x".join(map(str, layer["kernel"]))
+    kernel += f" s{layer['stride'][0]}" if layer["stride"] != [1, 1] else ""
+    kernel += f" g{layer['groups']}" if layer["groups"] != 1 else ""
+    flops = 2 * layer["macs_per_image"] * job.batch
+    row = {"layer": layer["path"], "input": f"{height}x{width}x{inputs}", "kernel": kernel,
+           "count": layer["count"], "flops": flops, "ways": ways}
+    for name in PASSES:
+        if layer[name] is None:  # the gradient of the images, which no step computes
+            continue
+        row[name] = {r.name: spread([flops / s for s in r.seconds[name]]) for r in rivals}
+        row[name]["ratio"] = row[name]["pare"]["median"] / row[name]["onednn"]["median"]
+    return row
+
+
+def total_row(rows):
+    """All FLOP over all time: layers weigh what a step spends on them."""
+    total = {"layer": "all", "input": "", "kernel": "", "count": ""}
+    for name in PASSES:
+        used = [row for row in rows if name in row]
+        flops = sum(row["count"] * row["flops"] for row in used)
+        total[name] = {}
+        for side in ["pare", "onednn"]:
+            seconds = sum(row["count"] * row["flops"] / row[name][side]["median"] for row in used)
+            total[name][side] = {"median": flops / seconds}
+        ratios = [row[name]["ratio"] for row in used]
+        total[name]["ratio"] = total[name]["pare"]["median"] / total[name]["onednn"]["median"]
+        total[name]["geomean_ratio"] = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    return total
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected a number of at least 1")
+    return value
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--pare", required=True)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", help="write the figures here too")
-    parser.add_argument("jobs", nargs="*", default=["nin:128", "resnet20:128"])
+    parser = argparse.ArgumentParser(prog="bench/compare/run", usage="%(prog)s --help")
+    parser.add_argument("--bin", type=pathlib.Path, required=True)
+    parser.add_argument("--threads", type=positive, default=2)
+    parser.add_argument("--rounds", type=positive, default=7)
+    parser.add_argument("--steps", type=positive)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/compare"))
+    parser.add_argument("jobs", nargs="*", default=DEFAULT_JOBS)
     args = parser.parse_args()
-
-    here = pathlib.Path(__file__).parent
-    threads = str(args.threads)
-    rivals = [Rival("pare", [args.pare, threads], ["nhwc"]),
-              Rival("torch", ["/usr/bin/python3", str(here / "torch_step.py"), threads], ["nchw", "nhwc"])]
-    print(f"training steps, fp32, {args.threads} threads, {args.rounds} rounds of 2; images/s, median (min - max)")
-    print(f"{'model':<10} {'batch':>5}  {'pare':>24}  {'PyTorch NCHW':>24}  {'PyTorch channels_last':>24}  {'ratio':>6}")
-    results = []
-    for job in args.jobs:
-        model, batch = job.split(":")
-        rates = measure(rivals, model, int(batch), args.rounds)
-        figures = {f"{name}_{layout}": summary(values) for (name, layout), values in rates.items()}
-        best = max(figures["torch_nchw"]["median"], figures["torch_nhwc"]["median"])
-        ratio = figures["pare_nhwc"]["median"] / best
-        cell = lambda f: f"{f['median']:8.1f} ({f['min']:.1f} - {f['max']:.1f})"
-        print(f"{model:<10} {batch:>5}  {cell(figures['pare_nhwc']):>24}  {cell(figures['torch_nchw']):>24}  "
-              f"{cell(figures['torch_nhwc']):>24}  {ratio:>5.2f}x", flush=True)
-        results.append({"model": model, "batch": int(batch), "threads": args.threads, "ratio": ratio, **figures})
-    if args.json:
-        pathlib.Path(args.json).write_text(json.dumps(results, indent=2) + "\n")
+    Comparison(args).run([Job(text) for text in args.jobs])
+    print(f"\ncompare: the figures and charts are in {args.out}")
 
 
 if __name__ == "__main__":
