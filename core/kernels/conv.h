@@ -135,7 +135,8 @@ struct OuterPlan {
 };
 
 /// dw [out, kernel_h, kernel_w, in/groups] += the gradient of images [first, last), restricted to
-/// the output channels [out_begin, out_end) of each group; db [out] likewise unless null.
+/// the output channels [out_begin, out_end) of each group; db [out] += all of its sums if out_begin
+/// is 0, unless null.
 void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, int64_t first,
                      int64_t last, int64_t out_begin, int64_t out_end, float* dw,
                      float* db) noexcept;

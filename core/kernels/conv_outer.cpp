@@ -22,12 +22,12 @@ struct Block {
 };
 
 /// db[n] += the block's sum of dy
-void add_columns(const OuterPlan& plan, const Block& b, int64_t channel, int64_t count,
-                 float* db) noexcept {
+void add_columns(const OuterPlan& plan, const Block& b, float* db) noexcept {
+  const int64_t out = plan.s.out;
   Scratch scratch;
-  float* sums = scratch.floats(count);
-  sum_columns(b.dy + channel, b.rows * b.cols, plan.s.out, count, sums);
-  for (int64_t n = 0; n < count; ++n) db[n] += sums[n];
+  float* sums = scratch.floats(out);
+  sum_columns(b.dy, b.rows * b.cols, out, out, sums);
+  for (int64_t n = 0; n < out; ++n) db[n] += sums[n];
 }
 
 /// All tiles of one group: `channel` is the first of `count` output channels.
@@ -114,8 +114,8 @@ void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, in
         for (int64_t g = 0; g < s.groups; ++g) {
           const int64_t channel = g * out + out_begin;
           outer_block(plan, b, g, channel, out_end - out_begin, dw);
-          if (db) add_columns(plan, b, channel, out_end - out_begin, db + channel);
         }
+        if (db && out_begin == 0) add_columns(plan, b, db);
       }
     }
   }

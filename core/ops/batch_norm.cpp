@@ -231,8 +231,8 @@ struct Normalized final : Deferred {
     });
   }
   Tensor then(const Pointwise& next) const override {
-    return f.kind == Pointwise::Kind::identity ? normalized(x, gamma, beta, s, next, residual)
-                                               : Tensor{};
+    const auto both = f.followed_by(next);
+    return both ? normalized(x, gamma, beta, s, *both, residual) : Tensor{};
   }
   Tensor plus(const Tensor& other) const override {
     const bool free =

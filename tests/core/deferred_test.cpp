@@ -19,6 +19,8 @@ struct Result {
   Tensor y, dx, dgamma, dbeta, dresidual;
 };
 
+const Pointwise kFourBits{.kind = Pointwise::Kind::quantize, .a = 0.5f, .b = 15, .c = 1};
+
 using Tail = std::function<Tensor(const Tensor& z, const Tensor& residual)>;
 
 Result run(const Tail& tail, bool fused, bool train) {
@@ -56,6 +58,9 @@ TEST_CASE("what joins batch_norm's pass gives the plain result") {
       {"leaky_relu", [](const Tensor& z, const Tensor&) { return leaky_relu(z, 0.1f); }},
       {"hard_swish", [](const Tensor& z, const Tensor&) { return hard_swish(z); }},
       {"sign", [](const Tensor& z, const Tensor&) { return sign(z, Ste::clip); }},
+      {"relu, quantize",
+       [](const Tensor& z, const Tensor&) { return pointwise(kFourBits, relu(z)); }},
+      {"quantize", [](const Tensor& z, const Tensor&) { return pointwise(kFourBits, z); }},
       {"sign, soft", [](const Tensor& z, const Tensor&) { return sign(z, Ste::triangle); }},
       {"residual", [](const Tensor& z, const Tensor& r) { return z + r; }},
       {"residual from the left", [](const Tensor& z, const Tensor& r) { return r + z; }},
@@ -80,6 +85,20 @@ TEST_CASE("what joins batch_norm's pass gives the plain result") {
       CHECK(gap(fused.dresidual, plain.dresidual) < 2e-6);
     }
   }
+}
+
+TEST_CASE("a quantizer behind a relu keeps relu's slope at zero") {
+  const auto gradient = [](bool fused) {
+    set_fusion(fused);
+    const Tensor x = Tensor::of({-1, 0, 1, 2, 3, 4}).reshape({6, 1}).detach().requires_grad_();
+    Tensor mean = Tensor::zeros({1}), var = Tensor::ones({1});
+    const Tensor y = relu(batch_norm(x, {}, {}, mean, var, {.eps = 0, .train = false}));
+    pointwise(kFourBits, y).backward(Tensor::ones({6, 1}));
+    set_fusion(true);
+    return x.grad();
+  };
+  CHECK(gradient(true) == gradient(false));
+  CHECK(gradient(true) == Tensor::of({0, 0, 0.5f, 0.5f, 0, 0}).reshape({6, 1}));
 }
 
 TEST_CASE("values appear when they are read, and only then") {
