@@ -92,7 +92,7 @@ TEST_CASE("a quantizer behind a relu keeps relu's slope at zero") {
     set_fusion(fused);
     const Tensor x = Tensor::of({-1, 0, 1, 2, 3, 4}).reshape({6, 1}).detach().requires_grad_();
     Tensor mean = Tensor::zeros({1}), var = Tensor::ones({1});
-    const Tensor y = relu(batch_norm(x, {}, {}, mean, var, {.eps = 0, .train = false}));
+    const Tensor y = relu(batch_norm(x, {}, {}, mean, var, {.train = false, .eps = 0}));
     pointwise(kFourBits, y).backward(Tensor::ones({6, 1}));
     set_fusion(true);
     return x.grad();
