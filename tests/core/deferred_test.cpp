@@ -87,6 +87,57 @@ TEST_CASE("what joins batch_norm's pass gives the plain result") {
   }
 }
 
+TEST_CASE("a pass that copies its input computes the pending values itself") {
+  const std::vector<std::pair<const char*, std::function<Tensor(const Tensor&)>>> consumers = {
+      {"conv2d",
+       [](const Tensor& a) {
+         Rng rng(4);
+         return conv2d(a, Tensor::normal({18, 3, 3, 21}, rng), {}, {.pad = 1});
+       }},
+      {"conv2d 1x1",
+       [](const Tensor& a) {
+         Rng rng(4);
+         return conv2d(a, Tensor::normal({18, 1, 1, 21}, rng));
+       }},
+      {"max_pool2d",
+       [](const Tensor& a) { return max_pool2d(a, {.kernel = 3, .stride = 2, .pad = 1}); }},
+      {"channel_shuffle", [](const Tensor& a) { return channel_shuffle(a, 3); }},
+  };
+  for (const auto& item : consumers) {
+    const std::string name = item.first;
+    CAPTURE(name);
+    const auto run = [&](bool fused) {
+      set_fusion(fused);
+      Rng rng(9);
+      const Tensor x = Tensor::normal({3, 19, 7, 21}, rng, 0.5f, 2.0f).requires_grad_();
+      Tensor mean = Tensor::zeros({21}), var = Tensor::ones({21});
+      const Tensor a = relu(batch_norm(x, {}, {}, mean, var));
+      const Tensor y = item.second(a);
+      y.data();
+      CHECK(static_cast<bool>(a.pending()) == fused);
+      y.backward(Tensor::normal(y.shape(), rng));
+      set_fusion(true);
+      return std::pair{y.detach(), x.grad()};
+    };
+    const auto fused = run(true), plain = run(false);
+    CHECK(fused.first == plain.first);
+    CHECK(gap(fused.second, plain.second) < 2e-6);
+  }
+}
+
+TEST_CASE("pending work is done before what it reads is changed") {
+  Rng rng(3);
+  const Tensor x = Tensor::normal({1, 6, 6, 4}, rng);
+  Tensor w = Tensor::normal({5, 3, 3, 4}, rng);
+  const Tensor want = conv2d(x, w.clone());
+  want.data();
+  const Tensor y = conv2d(x, w);
+  CHECK(y.pending());
+  w.fill_(0.0f);
+  CHECK_FALSE(y.pending());
+  CHECK(y == want);
+}
+
 TEST_CASE("a quantizer behind a relu keeps relu's slope at zero") {
   const auto gradient = [](bool fused) {
     set_fusion(fused);
