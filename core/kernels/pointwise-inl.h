@@ -169,12 +169,11 @@ struct RoundTo {
   }
 };
 
-// y = c round(b clamp(a x, 0, 1)) / b    dx = dy a c 1[0 <= a x <= 1], behind a relu 1[0 < x]
+// y = c round(b clamp(a x, 0, 1)) / b    dx = dy a c 1[0 <= a x <= 1]
 // k-bit activations of DoReFa-Net (arXiv:1606.06160): b = 2^k - 1, a = c = 1.
 template <Rounding kRounding>
 struct Quantize {
   float a, b, c;
-  bool behind_relu;
   template <class D, class V>
   HWY_INLINE V Value(D d, V x) const {
     const V levels = hn::Set(d, b);
@@ -186,8 +185,8 @@ struct Quantize {
   template <class D, class V>
   HWY_INLINE V Slope(D d, V x) const {
     const V u = hn::Mul(hn::Set(d, a), x);
-    const auto above = behind_relu ? hn::Gt(x, hn::Zero(d)) : hn::Ge(u, hn::Zero(d));
-    return hn::IfThenElseZero(hn::And(above, hn::Le(u, hn::Set(d, 1.0f))), hn::Set(d, a * c));
+    const auto inside = hn::And(hn::Ge(u, hn::Zero(d)), hn::Le(u, hn::Set(d, 1.0f)));
+    return hn::IfThenElseZero(inside, hn::Set(d, a * c));
   }
 };
 
@@ -344,7 +343,7 @@ HWY_INLINE void WithFusable(const Pointwise& p, G&& g) {
     case Kind::ternary:
       return WithSte<Ternary>(p.ste, g, p.a);
     case Kind::quantize:
-      return WithRounding<Quantize>(p.rounding, g, p.a, p.b, p.c, p.behind_relu);
+      return WithRounding<Quantize>(p.rounding, g, p.a, p.b, p.c);
     default:
       return g(Identity{});
   }

@@ -50,15 +50,6 @@ void pointwise_grad(const Pointwise& f, const float* x, const float* dy, float* 
 
 }  // namespace kernels
 
-std::optional<Pointwise> Pointwise::followed_by(const Pointwise& next) const {
-  if (kind == Kind::identity) return next;
-  // What relu cuts off is zero to the quantizer anyway; only the slope at 0 is relu's.
-  if (kind != Kind::relu || next.kind != Kind::quantize || next.a <= 0) return {};
-  Pointwise both = next;
-  both.behind_relu = true;
-  return both;
-}
-
 const char* Pointwise::name() const {
   // In the order of Kind.
   constexpr const char* kNames[] = {"identity", "relu",    "leaky_relu", "relu6",    "hard_swish",

@@ -4,7 +4,6 @@
 // pointwise-inl.h.
 
 #include <cstdint>
-#include <optional>
 
 namespace pare {
 
@@ -44,11 +43,8 @@ struct Pointwise {
   Ste ste = Ste::clip;                      // sign, ternary
   Rounding rounding = Rounding::half_even;  // round, quantize
   float a = 0, b = 0, c = 0;                // see the formula of each kind
-  bool behind_relu = false;                 // quantize: f(relu(x)) as one function
 
   bool fusable() const { return kind <= Kind::quantize; }
-  /// next(this(x)) as one function, where there is one.
-  std::optional<Pointwise> followed_by(const Pointwise& next) const;
   const char* name() const;
 };
 

@@ -135,7 +135,7 @@ T slope(const Pointwise& f, T x) {
     case Kind::ternary:
       return ste_slope(f.ste, x);
     case Kind::quantize:
-      return (f.behind_relu ? x > 0 : a * x >= 0) && a * x <= 1 ? a * c : 0;
+      return a * x >= 0 && a * x <= 1 ? a * c : 0;
     case Kind::silu:
       return sigmoid(x) * (1 + x * (1 - sigmoid(x)));
     case Kind::gelu:

@@ -231,8 +231,8 @@ struct Normalized final : Deferred {
     });
   }
   Tensor then(const Pointwise& next) const override {
-    const auto both = f.followed_by(next);
-    return both ? normalized(x, gamma, beta, s, *both, residual) : Tensor{};
+    return f.kind == Pointwise::Kind::identity ? normalized(x, gamma, beta, s, next, residual)
+                                               : Tensor{};
   }
   Tensor plus(const Tensor& other) const override {
     const bool free =
