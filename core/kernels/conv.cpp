@@ -73,12 +73,24 @@ GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group, 
       taps.push_back(r * p.tap_h * line + c * p.tap_w * p.channels);
     }
   }
+  windows = joined && run < kShortRun && taps.size() > 1 && p.reduction() <= kLongWindow;
   for (int64_t i = 0; i < band_rows; ++i) {
     for (int64_t j = 0; j < band_cols; ++j) {
-      x_pixel.push_back(i * p.step_h * line + j * p.step_w * p.channels);
+      x_pixel.push_back(windows ? (i * band_cols + j) * p.reduction()
+                                : i * p.step_h * line + j * p.step_w * p.channels);
       y_pixel.push_back(i * p.y_row + j * p.y_pixel);
     }
   }
+}
+
+Windows GatherPlan::band_windows(int64_t rows, int64_t cols) const {
+  return {rows,
+          cols,
+          p.step_h * line,
+          p.step_w * p.channels,
+          taps.data(),
+          static_cast<int64_t>(taps.size()),
+          run};
 }
 
 GatherPlan::Band GatherPlan::band(int64_t index) const {
@@ -86,7 +98,7 @@ GatherPlan::Band GatherPlan::band(int64_t index) const {
   return {row, col, std::min(band_rows, p.rows - row), std::min(band_cols, p.cols - col)};
 }
 
-void copy_window(const Source& x, const Window& w, float* to) noexcept {
+void copy_crop(const Source& x, const Crop& w, float* to) noexcept {
   const auto clear = [&](float* from, int64_t pixels) {
     std::memset(from, 0, static_cast<size_t>(pixels * w.channels) * sizeof(float));
   };
@@ -134,8 +146,8 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
   if (plan.copy) {
     const int64_t used = (rows - 1) * p.step_h + (p.taps_h - 1) * p.tap_h + 1;
     float* copied = scratch.floats(plan.input_rows * plan.line);
-    copy_window(x, {first, p.height, p.width, p.channels, in_row, in_col, used, plan.input_cols},
-                copied);
+    copy_crop(x, {first, p.height, p.width, p.channels, in_row, in_col, used, plan.input_cols},
+              copied);
     base = copied;
   } else {
     base = x.x + (first + in_row * p.width + in_col) * p.channels;
@@ -144,16 +156,20 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
 
   const TileKernels& kernels = *plan.kernels;
   alignas(64) float panel_bias[kMaxPanel] = {};
+  const int64_t no_tap = 0;
+  float* windows = plan.windows ? scratch.floats(pixels * p.reduction()) : nullptr;
   for (int64_t g = 0; g < groups; ++g) {
+    const float* input = base + g * p.in_per_group();
+    if (windows) copy_windows(input, plan.band_windows(rows, cols), windows);
     for (const Panel& panel : plan.panels) {
       const int64_t output = g * outputs_per_group + panel.begin;
       if (bias)
         std::memcpy(panel_bias, bias + output, static_cast<size_t>(panel.cols) * sizeof(float));
-      GatherTile tile{base + g * p.in_per_group(),
+      GatherTile tile{windows ? windows : input,
                       nullptr,
-                      plan.taps.data(),
-                      static_cast<int64_t>(plan.taps.size()),
-                      plan.run,
+                      windows ? &no_tap : plan.taps.data(),
+                      windows ? 1 : static_cast<int64_t>(plan.taps.size()),
+                      windows ? p.reduction() : plan.run,
                       w,
                       y + output,
                       nullptr,

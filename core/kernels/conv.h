@@ -17,8 +17,12 @@
 
 #include "core/kernels/conv_tile.h"
 #include "core/kernels/source.h"
+#include "core/kernels/windows.h"
 
 namespace pare::kernels {
+
+/// Runs shorter than this are copied side by side, windows up to that length.
+inline constexpr int64_t kShortRun = 32, kLongWindow = 640;
 
 struct ConvShape {
   int64_t images, height, width, in;  // x [images, height, width, in]
@@ -76,6 +80,7 @@ struct GatherPlan {
   const TileKernels* kernels;
   std::vector<Panel> panels;
   bool copy;                     // bands are copied with a halo
+  bool windows;                  // then windows are copied side by side, group by group
   int64_t band_rows, band_cols;  // output pixels of one band
   int64_t bands_h, bands_w;
   int64_t input_rows, input_cols;         // pixels of one band's input
@@ -83,6 +88,8 @@ struct GatherPlan {
   int64_t run;                            // contiguous floats per tap
   std::vector<int64_t> taps;              // offsets
   std::vector<int64_t> x_pixel, y_pixel;  // offsets of a band's pixels, in tile order
+
+  Windows band_windows(int64_t rows, int64_t cols) const;
 
   int64_t bands() const { return bands_h * bands_w; }
   struct Band {  // in output pixels
@@ -110,11 +117,11 @@ void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t 
                 const Panel& panel, int lanes, float* to) noexcept;
 
 /// A rectangle of an image that begins at pixel `first` of a source, zero outside of the image.
-struct Window {
+struct Crop {
   int64_t first, height, width, channels;  // the image
   int64_t row, col, rows, cols;            // the rectangle
 };
-void copy_window(const Source& x, const Window& w, float* to) noexcept;
+void copy_crop(const Source& x, const Crop& w, float* to) noexcept;
 
 /// How the weight gradient walks an image: block by block of output pixels, each with its window
 /// rows in scratch (or in place), tile by tile of output channels x window columns.
@@ -124,6 +131,7 @@ struct OuterPlan {
   ConvShape s;
   const TileKernels* kernels;
   bool copy;                       // blocks are copied with a halo
+  bool windows;                    // then windows are copied side by side, group by group
   bool flat;                       // 1x1: the pixels of all images are one line
   int64_t block_rows, block_cols;  // output pixels of one block
   int64_t input_cols, line;        // pixels and floats of one input row of a block
@@ -132,10 +140,13 @@ struct OuterPlan {
   };
   std::vector<Run> runs;
   std::vector<Panel> panels;  // of one run
+  int64_t tap_run;            // of windows: contiguous floats per tap
+  std::vector<int64_t> taps;  // and their offsets
 };
 
 /// dw [out, kernel_h, kernel_w, in/groups] += the gradient of images [first, last), restricted to
-/// the output channels [out_begin, out_end) of each group; db [out] likewise unless null.
+/// the output channels [out_begin, out_end) of each group; db [out] += all of its sums if out_begin
+/// is 0, unless null.
 void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, int64_t first,
                      int64_t last, int64_t out_begin, int64_t out_end, float* dw,
                      float* db) noexcept;

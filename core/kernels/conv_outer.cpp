@@ -22,39 +22,72 @@ struct Block {
 };
 
 /// db[n] += the block's sum of dy
-void add_columns(const OuterPlan& plan, const Block& b, int64_t channel, int64_t count,
-                 float* db) noexcept {
+void add_columns(const OuterPlan& plan, const Block& b, float* db) noexcept {
+  const int64_t out = plan.s.out;
   Scratch scratch;
-  float* sums = scratch.floats(count);
-  sum_columns(b.dy + channel, b.rows * b.cols, plan.s.out, count, sums);
-  for (int64_t n = 0; n < count; ++n) db[n] += sums[n];
+  float* sums = scratch.floats(out);
+  sum_columns(b.dy, b.rows * b.cols, out, out, sums);
+  for (int64_t n = 0; n < out; ++n) db[n] += sums[n];
 }
 
-/// All tiles of one group: `channel` is the first of `count` output channels.
-void outer_block(const OuterPlan& plan, const Block& b, int64_t group, int64_t channel,
-                 int64_t count, float* dw) noexcept {
+/// The two operands of one group's block, and the first of `count` output channels.
+struct Operands {
+  const float* x;
+  int64_t x_pixel, x_line;
+  const float* dy;
+  int64_t dy_pixel, dy_line;
+  int64_t lines, pixels;
+  int64_t channel, count;
+};
+
+void outer_block(const OuterPlan& plan, const Operands& o, float* dw) noexcept {
   const ConvShape& s = plan.s;
-  const int64_t in = s.in / s.groups, dw_row = s.kernel_h * s.kernel_w * in;
+  const int64_t dw_row = s.kernel_h * s.kernel_w * (s.in / s.groups);
   for (const OuterPlan::Run& run : plan.runs) {
     for (const Panel& panel : plan.panels) {
-      OuterTile tile{b.x + group * in + run.offset + panel.begin,
-                     s.stride_w * s.in,
-                     s.stride_h * plan.line,
+      OuterTile tile{o.x + run.offset + panel.begin,
+                     o.x_pixel,
+                     o.x_line,
                      nullptr,
-                     s.out,
-                     s.out_w() * s.out,
-                     b.rows,
-                     b.cols,
+                     o.dy_pixel,
+                     o.dy_line,
+                     o.lines,
+                     o.pixels,
                      nullptr,
                      dw_row,
                      panel.cols};
-      for_each_tile(count, plan.kernels->max_rows(panel.vectors), [&](int64_t m, int height) {
-        tile.dy = b.dy + channel + m;
-        tile.dw = dw + (channel + m) * dw_row + run.column + panel.begin;
+      for_each_tile(o.count, plan.kernels->max_rows(panel.vectors), [&](int64_t m, int height) {
+        tile.dy = o.dy + m;
+        tile.dw = dw + (o.channel + m) * dw_row + run.column + panel.begin;
         plan.kernels->outer(height, panel.vectors, tile);
       });
     }
   }
+}
+
+/// All tiles of one group, for its output channels [begin, end).
+void outer_group(const OuterPlan& plan, const Block& b, int64_t group, int64_t begin, int64_t end,
+                 float* dw) noexcept {
+  const ConvShape& s = plan.s;
+  const int64_t channel = group * (s.out / s.groups) + begin, count = end - begin;
+  const float *x = b.x + group * (s.in / s.groups), *dy = b.dy + channel;
+  const int64_t x_pixel = s.stride_w * s.in, x_line = s.stride_h * plan.line;
+  if (!plan.windows) {
+    const int64_t dy_line = s.out_w() * s.out;
+    outer_block(plan, {x, x_pixel, x_line, dy, s.out, dy_line, b.rows, b.cols, channel, count}, dw);
+    return;
+  }
+  const int64_t pixels = b.rows * b.cols, zero = 0;
+  const Windows windows{b.rows,      b.cols,           x_line,
+                        x_pixel,     plan.taps.data(), static_cast<int64_t>(plan.taps.size()),
+                        plan.tap_run};
+  Scratch scratch;  // a vector load may run past the last column: one panel of slack
+  float* columns = scratch.floats(pixels * windows.length() + kMaxPanel);
+  float* gradient = scratch.floats(pixels * count);
+  copy_windows(x, windows, columns);
+  copy_windows(dy, {1, pixels, 0, s.out, &zero, 1, count}, gradient);
+  outer_block(plan, {columns, windows.length(), 0, gradient, count, 0, 1, pixels, channel, count},
+              dw);
 }
 
 }  // namespace
@@ -68,22 +101,25 @@ OuterPlan::OuterPlan(const ConvShape& shape, bool computed) : s(shape), kernels(
   input_cols = copy ? (block_cols - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1 : s.width;
   line = input_cols * s.in;
   // One run per kernel row where its taps are neighbours in memory, else one per tap.
-  const int64_t in = s.in / s.groups;
+  const int64_t in = s.in / s.groups, window = s.kernel_h * s.kernel_w * in;
   const bool joined = s.dilation_w == 1 && s.groups == 1;
+  tap_run = joined ? s.kernel_w * in : in;
   for (int64_t r = 0; r < s.kernel_h; ++r) {
     for (int64_t c = 0; c < (joined ? 1 : s.kernel_w); ++c) {
-      runs.push_back(
-          {r * s.dilation_h * line + c * s.dilation_w * s.in, (r * s.kernel_w + c) * in});
+      taps.push_back(r * s.dilation_h * line + c * s.dilation_w * s.in);
+      runs.push_back({taps.back(), (r * s.kernel_w + c) * in});
     }
   }
-  panels = make_panels(joined ? s.kernel_w * s.in : in, *kernels);
+  windows = (s.groups > 1 || (tap_run < kShortRun && taps.size() > 1)) && window <= kLongWindow;
+  if (windows) runs = {{0, 0}};
+  panels = make_panels(windows ? window : tap_run, *kernels);
 }
 
 void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, int64_t first,
                      int64_t last, int64_t out_begin, int64_t out_end, float* dw,
                      float* db) noexcept {
   const ConvShape& s = plan.s;
-  const int64_t out = s.out / s.groups, images = last - first;
+  const int64_t images = last - first;
   // 1x1: the images are one row of pixels.
   const int64_t rows = plan.flat ? 1 : s.out_h();
   const int64_t line = plan.flat ? s.out_h() * s.out_w() * images : s.out_w();
@@ -105,17 +141,16 @@ void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, in
         const int64_t in_row = row * s.stride_h - s.pad_h, in_col = col * s.stride_w - s.pad_w;
         if (plan.copy) {
           const int64_t used = (b.cols - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;
-          copy_window(x, {pixel, height, width, s.in, in_row, in_col, input_rows(b.rows), used},
-                      copied);
+          copy_crop(x, {pixel, height, width, s.in, in_row, in_col, input_rows(b.rows), used},
+                    copied);
           b.x = copied;
         } else {
           b.x = x.x + (pixel + in_row * width + in_col) * s.in;
         }
         for (int64_t g = 0; g < s.groups; ++g) {
-          const int64_t channel = g * out + out_begin;
-          outer_block(plan, b, g, channel, out_end - out_begin, dw);
-          if (db) add_columns(plan, b, channel, out_end - out_begin, db + channel);
+          outer_group(plan, b, g, out_begin, out_end, dw);
         }
+        if (db && out_begin == 0) add_columns(plan, b, db);
       }
     }
   }

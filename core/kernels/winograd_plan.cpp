@@ -18,10 +18,10 @@ void transform_rows(const WinogradPlan& plan, const Source& x, int64_t first, in
   const GatherProblem& p = plan.p;
   const WinogradKind kind = plan.kind;
   const int64_t cols = plan.tiles_w * kind.m + kind.r - 1, line = cols * p.channels;
-  copy_window(x,
-              {first, p.height, p.width, p.channels, row * kind.m - p.top, -p.left,
-               rows * kind.m + kind.r - 1, cols},
-              copied);
+  copy_crop(x,
+            {first, p.height, p.width, p.channels, row * kind.m - p.top, -p.left,
+             rows * kind.m + kind.r - 1, cols},
+            copied);
   for (int64_t i = 0; i < rows; ++i, v += plan.tiles_w * p.channels) {
     winograd_input(kind, copied + i * kind.m * line, {plan.tiles_w, line, p.channels}, plane, v);
   }
@@ -141,10 +141,10 @@ void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const f
   Scratch scratch;
   float* copied = scratch.floats(b.tile_rows * m * line);
   for (int64_t image = b.image; image < b.image + b.images; ++image) {
-    copy_window({dy},
-                {image * p.rows * p.cols, p.rows, p.cols, channels, b.tile_row * m, 0,
-                 b.tile_rows * m, cols},
-                copied);
+    copy_crop({dy},
+              {image * p.rows * p.cols, p.rows, p.cols, channels, b.tile_row * m, 0,
+               b.tile_rows * m, cols},
+              copied);
     for (int64_t i = 0; i < b.tile_rows; ++i, z += plan.tiles_w * channels) {
       winograd_output_grad(plan.kind, copied + i * m * line, {plan.tiles_w, line, channels}, plane,
                            z);

@@ -11,10 +11,12 @@
 
 #include "core/alloc.h"
 #include "core/autograd.h"
+#include "core/deferred.h"
 #include "core/error.h"
 #include "core/ops.h"
 #include "core/ops/common.h"
 #include "core/ops/show.h"
+#include "core/scratch.h"
 
 namespace pare {
 
@@ -53,6 +55,23 @@ void for_rows(int64_t images, int64_t rows, int64_t width, F&& f) {
   });
 }
 
+/// Output rows [first, first + count) of one image as a problem of their own, over the input rows
+/// [begin, begin + rows.h.in) that they see.
+struct PoolBand {
+  PoolGeometry rows;
+  int64_t begin;
+
+  PoolBand(const PoolGeometry& g, int64_t first, int64_t count) : rows(g) {
+    begin = g.h.inputs(first).begin;
+    rows.h.in = std::max(g.h.inputs(first + count - 1).end, begin) - begin;
+    rows.h.out = count;
+    rows.h.pad = g.h.pad + begin - first * g.h.stride;
+  }
+};
+
+/// Output rows of a band: enough for the input rows that two bands share not to matter.
+constexpr int64_t kBandRows = 8;
+
 template <class Tap>
 Tensor max_pool(const Tensor& x, const PoolGeometry& g, const PoolOptions& o) {
   const int64_t images = x.dim(0);
@@ -64,12 +83,29 @@ Tensor max_pool(const Tensor& x, const PoolGeometry& g, const PoolOptions& o) {
     const size_t bytes = static_cast<size_t>(y.numel()) * sizeof(Tap);
     taps = std::make_shared<Buffer>((bytes + sizeof(float) - 1) / sizeof(float));
   }
-  const float* px = x.data();
+  const auto pending = x.pending();  // the source points into it
+  const kernels::Source source = source_of(x);
   float* py = y.data();
   Tap* found = taps ? reinterpret_cast<Tap*>(taps->data()) : nullptr;
-  for_rows(images, g.h.out, out_row, [&](int64_t n, int64_t oy) {
-    const int64_t at = n * out_image + oy * out_row;
-    kernels::max_pool(px + n * in_image, g, oy, py + at, found ? found + at : nullptr);
+  const int64_t bands = (g.h.out + kBandRows - 1) / kBandRows;
+  parallel_for(images * bands, 1, [&](Range r) {
+    for (int64_t i = r.begin; i < r.end; ++i) {
+      const int64_t n = i / bands, first = i % bands * kBandRows;
+      const PoolBand band(g, first, std::min(kBandRows, g.h.out - first));
+      const int64_t pixels = band.rows.h.in * g.w.in;
+      const int64_t pixel = (n * g.h.in + band.begin) * g.w.in;
+      Scratch scratch;
+      const float* rows = source.x + pixel * g.channels;
+      if (!source.stored()) {
+        float* computed = scratch.floats(pixels * g.channels);
+        source.load(pixel, pixels, g.channels, computed);
+        rows = computed;
+      }
+      for (int64_t oy = 0; oy < band.rows.h.out; ++oy) {
+        const int64_t at = n * out_image + (first + oy) * out_row;
+        kernels::max_pool(rows, band.rows, oy, py + at, found ? found + at : nullptr);
+      }
+    }
   });
 
   return record(

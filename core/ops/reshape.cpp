@@ -1,13 +1,16 @@
 // Other shapes and other orders of the same values; the gradient goes back the same way.
 
+#include <algorithm>
 #include <numeric>
 
 #include "core/autograd.h"
+#include "core/deferred.h"
 #include "core/error.h"
 #include "core/kernels/permute.h"
 #include "core/ops.h"
 #include "core/ops/common.h"
 #include "core/ops/show.h"
+#include "core/scratch.h"
 
 namespace pare {
 
@@ -36,12 +39,20 @@ Tensor swap_inner(const Tensor& x, int64_t n, int64_t rows, int64_t columns, con
 /// y[.., i] = x[.., from[i]]
 Tensor gather_channels(const Tensor& x, const std::vector<int32_t>& from) {
   Tensor y = Tensor::uninit(x.shape());
-  const float* px = x.data();
+  const auto pending = x.pending();  // the source points into it
+  const kernels::Source source = source_of(x);
   float* py = y.data();
-  const int64_t channels = static_cast<int64_t>(from.size());
-  parallel_for(x.numel() / channels, rows_per_task(channels), [&](Range r) {
-    const int64_t at = r.begin * channels;
-    kernels::gather_columns(px + at, from.data(), py + at, r.size(), channels);
+  const int64_t channels = static_cast<int64_t>(from.size()), rows = x.numel() / channels;
+  constexpr int64_t kRows = 32;
+  parallel_for((rows + kRows - 1) / kRows, rows_per_task(kRows * channels), [&](Range r) {
+    Scratch scratch;
+    float* computed = source.stored() ? nullptr : scratch.floats(kRows * channels);
+    for (int64_t row = r.begin * kRows; row < std::min(r.end * kRows, rows); row += kRows) {
+      const int64_t count = std::min(kRows, rows - row);
+      if (computed) source.load(row, count, channels, computed);
+      kernels::gather_columns(computed ? computed : source.x + row * channels, from.data(),
+                              py + row * channels, count, channels);
+    }
   });
   return y;
 }

@@ -19,6 +19,8 @@ struct Result {
   Tensor y, dx, dgamma, dbeta, dresidual;
 };
 
+const Pointwise kFourBits{.kind = Pointwise::Kind::quantize, .a = 0.5f, .b = 15, .c = 1};
+
 using Tail = std::function<Tensor(const Tensor& z, const Tensor& residual)>;
 
 Result run(const Tail& tail, bool fused, bool train) {
@@ -56,6 +58,9 @@ TEST_CASE("what joins batch_norm's pass gives the plain result") {
       {"leaky_relu", [](const Tensor& z, const Tensor&) { return leaky_relu(z, 0.1f); }},
       {"hard_swish", [](const Tensor& z, const Tensor&) { return hard_swish(z); }},
       {"sign", [](const Tensor& z, const Tensor&) { return sign(z, Ste::clip); }},
+      {"relu, quantize",
+       [](const Tensor& z, const Tensor&) { return pointwise(kFourBits, relu(z)); }},
+      {"quantize", [](const Tensor& z, const Tensor&) { return pointwise(kFourBits, z); }},
       {"sign, soft", [](const Tensor& z, const Tensor&) { return sign(z, Ste::triangle); }},
       {"residual", [](const Tensor& z, const Tensor& r) { return z + r; }},
       {"residual from the left", [](const Tensor& z, const Tensor& r) { return r + z; }},
@@ -80,6 +85,71 @@ TEST_CASE("what joins batch_norm's pass gives the plain result") {
       CHECK(gap(fused.dresidual, plain.dresidual) < 2e-6);
     }
   }
+}
+
+TEST_CASE("a pass that copies its input computes the pending values itself") {
+  const std::vector<std::pair<const char*, std::function<Tensor(const Tensor&)>>> consumers = {
+      {"conv2d",
+       [](const Tensor& a) {
+         Rng rng(4);
+         return conv2d(a, Tensor::normal({18, 3, 3, 21}, rng), {}, {.pad = 1});
+       }},
+      {"conv2d 1x1",
+       [](const Tensor& a) {
+         Rng rng(4);
+         return conv2d(a, Tensor::normal({18, 1, 1, 21}, rng));
+       }},
+      {"max_pool2d",
+       [](const Tensor& a) { return max_pool2d(a, {.kernel = 3, .stride = 2, .pad = 1}); }},
+      {"channel_shuffle", [](const Tensor& a) { return channel_shuffle(a, 3); }},
+  };
+  for (const auto& item : consumers) {
+    const std::string name = item.first;
+    CAPTURE(name);
+    const auto run = [&](bool fused) {
+      set_fusion(fused);
+      Rng rng(9);
+      const Tensor x = Tensor::normal({3, 19, 7, 21}, rng, 0.5f, 2.0f).requires_grad_();
+      Tensor mean = Tensor::zeros({21}), var = Tensor::ones({21});
+      const Tensor a = relu(batch_norm(x, {}, {}, mean, var));
+      const Tensor y = item.second(a);
+      y.data();
+      CHECK(static_cast<bool>(a.pending()) == fused);
+      y.backward(Tensor::normal(y.shape(), rng));
+      set_fusion(true);
+      return std::pair{y.detach(), x.grad()};
+    };
+    const auto fused = run(true), plain = run(false);
+    CHECK(fused.first == plain.first);
+    CHECK(gap(fused.second, plain.second) < 2e-6);
+  }
+}
+
+TEST_CASE("pending work is done before what it reads is changed") {
+  Rng rng(3);
+  const Tensor x = Tensor::normal({1, 6, 6, 4}, rng);
+  Tensor w = Tensor::normal({5, 3, 3, 4}, rng);
+  const Tensor want = conv2d(x, w.clone());
+  want.data();
+  const Tensor y = conv2d(x, w);
+  CHECK(y.pending());
+  w.fill_(0.0f);
+  CHECK_FALSE(y.pending());
+  CHECK(y == want);
+}
+
+TEST_CASE("a quantizer behind a relu keeps relu's slope at zero") {
+  const auto gradient = [](bool fused) {
+    set_fusion(fused);
+    const Tensor x = Tensor::of({-1, 0, 1, 2, 3, 4}).reshape({6, 1}).detach().requires_grad_();
+    Tensor mean = Tensor::zeros({1}), var = Tensor::ones({1});
+    const Tensor y = relu(batch_norm(x, {}, {}, mean, var, {.train = false, .eps = 0}));
+    pointwise(kFourBits, y).backward(Tensor::ones({6, 1}));
+    set_fusion(true);
+    return x.grad();
+  };
+  CHECK(gradient(true) == gradient(false));
+  CHECK(gradient(true) == Tensor::of({0, 0, 0.5f, 0.5f, 0, 0}).reshape({6, 1}));
 }
 
 TEST_CASE("values appear when they are read, and only then") {
