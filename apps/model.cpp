@@ -98,7 +98,9 @@ nn::Layer build_float(const ModelCard& card) {
 
 std::string quantize(nn::Layer& model, const ModelCard& card) {
   if (card.args.quant.empty()) return {};
-  std::string report = str(quant::apply(model, quant::parse_scheme(card.args.quant)));
+  const Tensor example =
+      Tensor::zeros({1, card.image.dim(0), card.image.dim(1), card.image.dim(2)});
+  std::string report = str(quant::apply(model, quant::parse_scheme(card.args.quant), example));
   if (report.ends_with('\n')) report.pop_back();
   return report;
 }

@@ -1,6 +1,7 @@
 #include "apps/train_args.h"
 
 #include "nn/schedule.h"
+#include "quant/calibrate.h"
 
 namespace pare {
 
@@ -19,6 +20,11 @@ void optimization_fields(TrainArgs& a, cli::Fields& f) {
   f(a.no_decay_norm, "no-decay-norm", "no weight decay on batch norm and biases");
   f(a.schedule, "schedule",
     "constant, cosine, one-cycle, multistep:80,130:0.1; each may follow warmup:5+");
+  f(a.calib, "calib", "training images that set the ranges of quantizers before training",
+    {.min = 1});
+  f(a.quant_lr, "quant-lr", "what quantizers learn (steps, clipping levels): times --lr",
+    {.min = 0});
+  f(a.quant_wd, "quant-wd", "weight decay on what quantizers learn", {.min = 0});
   f(a.label_smoothing, "label-smoothing", "share of the target spread over all classes",
     {.min = 0, .max = 0.99});
   f(a.clip_grad, "clip-grad", "largest joint norm of the gradients; 0: any", {.min = 0});
@@ -70,6 +76,10 @@ void TrainArgs::check(const cli::Given& given) const {
   PARE_CHECK(!given.has("momentum") || optimizer == "sgd",
              "--momentum is for --optimizer sgd, got ", optimizer);
   nn::parse_schedule(schedule, lr);
+  if (!model.quant.empty() || !init.empty() || !refine.empty() || resume) return;
+  for (const char* flag : {"calib", "quant-lr", "quant-wd"}) {
+    PARE_CHECK(!given.has(flag), "--", flag, " is for quantizers, and this model has none");
+  }
 }
 
 bool TrainArgs::augmented() const {
@@ -77,8 +87,12 @@ bool TrainArgs::augmented() const {
   return augment || (!no_augment && (name == "cifar10" || name == "cifar100"));
 }
 
-std::unique_ptr<nn::Optimizer> TrainArgs::make_optimizer(const nn::Layer& net) const {
-  std::vector<nn::ParamGroup> groups = nn::param_groups(net, wd, !no_decay_norm);
+std::unique_ptr<nn::Optimizer> TrainArgs::make_optimizer(nn::Layer& net) const {
+  std::vector<nn::ParamGroup> groups =
+      quant::param_groups(net, {.weight_decay = wd,
+                                .decay_norm_and_bias = !no_decay_norm,
+                                .quant_weight_decay = quant_wd,
+                                .quant_lr_scale = quant_lr});
   if (optimizer == "adam") return nn::adam(std::move(groups), {.lr = lr});
   if (optimizer == "adamw") return nn::adamw(std::move(groups), {.lr = lr});
   return nn::sgd(std::move(groups), {.lr = lr, .momentum = momentum, .nesterov = nesterov});
@@ -92,6 +106,15 @@ std::unique_ptr<BatchSource> TrainArgs::train_batches(
                            .shuffle = true,
                            .crop_pad = augmented() ? 4 : 0,
                            .flip = augmented() && !digits,
+                           .normalize = datasets::normalize_preset(data.normalization()),
+                           .seed = static_cast<uint64_t>(seed)});
+}
+
+std::unique_ptr<BatchSource> TrainArgs::calibration_batches(
+    std::shared_ptr<const datasets::ImageSet> images) const {
+  return datasets::loader(std::move(images),
+                          {.batch_size = batch_size,
+                           .shuffle = true,
                            .normalize = datasets::normalize_preset(data.normalization()),
                            .seed = static_cast<uint64_t>(seed)});
 }

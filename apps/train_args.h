@@ -20,10 +20,16 @@ struct TrainArgs {
   std::string optimizer = "sgd", schedule = "cosine";
   float lr = 0.1f, wd = 1e-4f, momentum = 0.9f;
   float label_smoothing = 0, clip_grad = 0, ema = 0;
+  int64_t calib = 256;
+  float quant_lr = 1, quant_wd = 1e-4f;
   bool nesterov = false, no_decay_norm = false;
 
   std::string init, refine, out;
   bool resume = false, force = false, quiet = false, json = false;
+
+  // For programs with flags for it.
+  bool calibrate_only = false;  // no training: quantize, test and save
+  bool freeze_quant = false;    // ranges and batch norm statistics stay as they are
 
   void fields(cli::Fields& f, bool with_quant = true);
   /// Combinations that no single flag can check.
@@ -31,8 +37,11 @@ struct TrainArgs {
 
   /// Whether training images are cropped and flipped at random.
   bool augmented() const;
-  std::unique_ptr<nn::Optimizer> make_optimizer(const nn::Layer& net) const;
+  std::unique_ptr<nn::Optimizer> make_optimizer(nn::Layer& net) const;
   std::unique_ptr<BatchSource> train_batches(
+      std::shared_ptr<const datasets::ImageSet> images) const;
+  /// Training images in random order, as they are.
+  std::unique_ptr<BatchSource> calibration_batches(
       std::shared_ptr<const datasets::ImageSet> images) const;
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <chrono>
 #include <ctime>
 
 #include "apps/console.h"
@@ -14,7 +15,10 @@
 #include "core/kernels/isa.h"
 #include "core/parallel.h"
 #include "nn/describe.h"
+#include "nn/state.h"
 #include "nn/train.h"
+#include "quant/calibrate.h"
+#include "quant/conv_bn.h"
 
 namespace pare {
 
@@ -50,7 +54,7 @@ class Run {
     train_images_ = load_split(args_.data, datasets::Split::train);
     test_images_ = load_split(args_.data, datasets::Split::test);
     build_model();
-    return train();
+    return args_.calibrate_only ? save_calibrated() : train();
   }
 
  private:
@@ -77,7 +81,15 @@ class Run {
     nn::init(model_, rng, models::init_options(args_.model.model));
     if (!start_.empty() && !args_.init.empty()) load_float_weights(model_, start_file_, start_);
     quantizers_ = quantize(model_, card_);
-    if (!start_.empty() && !args_.refine.empty()) load_weights(model_, start_file_, start_);
+    if (!start_.empty() && !args_.refine.empty()) {
+      load_weights(model_, start_file_, start_);
+    } else if (!args_.resume && quant::wants_calibration(model_)) {
+      quant::calibrate(model_, *args_.calibration_batches(train_images_), args_.calib);
+    }
+    if (args_.freeze_quant) {
+      quant::freeze_ranges(model_);
+      quant::freeze_norms(model_);
+    }
     start_file_ = {};
     summary_ = nn::summarize(model_, card_.image);
   }
@@ -95,6 +107,29 @@ class Run {
     if (args_.resume) folder_.keep_rows(trainer.state().epoch);
     catch_interrupts();
     return finish(trainer.run());
+  }
+
+  /// Quantized as calibration left it: tested and saved like the best epoch of a training.
+  int save_calibrated() {
+    print_header();
+    const auto test_set = test_batches(args_.data, test_images_);
+    test_set->start(0);
+    const auto began = std::chrono::steady_clock::now();
+    nn::TrainResult r;
+    r.last = nn::evaluate(model_, *test_set);
+    r.best_top1 = r.last.top1();
+    r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    folder_.open(config());
+    nn::save_weights(folder_.file("best.safetensors"), model_, card_.metadata());
+    const Json summary = to_json(r);
+    folder_.write_summary(summary);
+    console_.print("");
+    console_.entry("tested", fmt::format("{:.2f} % top-1, {:.2f} % top-5, loss {:.4f}",
+                                         r.last.top1(), r.last.top5(), r.last.loss()));
+    console_.entry("files", fmt::format("{}\n{}", folder_.file("best.safetensors"),
+                                        folder_.file("summary.json")));
+    console_.result(summary);
+    return 0;
   }
 
   nn::TrainOptions options() const {
