@@ -79,12 +79,22 @@ void put(nn::Layer& socket, nn::Layer part, const char* name, const LayerSlot& s
 
 std::string name_of(const nn::Layer& part) { return part ? part->describe() : "float"; }
 
+/// Without what is in its sockets, which has columns of its own.
+std::string plain_description(const LayerInfo& info) {
+  std::string text = info.conv ? info.conv->describe() : info.linear->describe();
+  for (const char* socket : {", weight=", ", input="}) {
+    if (const size_t at = text.find(socket); at != std::string::npos)
+      text = text.substr(0, at) + ")";
+  }
+  return text;
+}
+
 Report::Row row_of(const LayerInfo& info, const nn::Layer& weight_fn, const nn::Layer& input_fn,
                    bool scaled) {
   const auto* stored = weight_fn ? weight_fn.as<nn::StoredBits>() : nullptr;
   const Tensor& w = info.weight();
   return {.path = info.path,
-          .layer = info.conv ? info.conv->describe() : info.linear->describe(),
+          .layer = plain_description(info),
           .weight = name_of(weight_fn) + (scaled ? " x K" : ""),
           .input = name_of(input_fn),
           .weights = w.numel(),

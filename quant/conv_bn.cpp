@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "core/autograd.h"
 #include "nn/trace.h"
@@ -37,6 +38,19 @@ void update_running(nn::BatchNorm2d& bn, const Tensor& mean, const Tensor& var, 
     to_var[i] = (1 - m) * to_var[i] + m * unbiased * var.data()[i];
   }
 }
+
+/// Another value for a tensor while this lives.
+class Lent {
+ public:
+  Lent(Tensor& place, Tensor value) : place_(place), own_(std::exchange(place, std::move(value))) {}
+  ~Lent() { place_ = std::move(own_); }
+  Lent(const Lent&) = delete;
+  Lent& operator=(const Lent&) = delete;
+
+ private:
+  Tensor& place_;
+  Tensor own_;
+};
 
 /// A batch norm that looks only at what it has learned, with the state of the original.
 struct FrozenNorm final : nn::Module {
@@ -89,9 +103,10 @@ Tensor ConvBn::fused(const Tensor& x) {
 
 Tensor ConvBn::forward(const Tensor& x) {
   if (training && !frozen) return fused(x);
+  // The convolution itself computes, so that whoever watches layers sees it at work.
   auto& c = *conv.as<nn::Conv2d>();
-  return conv2d(c.input_fn(x), c.weight_fn(folded_weight()), folded_bias(),
-                {c.opt.stride, c.opt.pad, c.opt.dilation, c.opt.groups, training});
+  const Lent weight(c.weight, folded_weight()), bias(c.bias, folded_bias());
+  return conv(x);
 }
 
 std::string ConvBn::describe() const {
