@@ -185,9 +185,10 @@ class Run {
     if (args_.data.dataset.empty() && card_.dataset == "synthetic") {
       console_.entry("", "built-in images; --dataset and --data choose others");
     }
-    console_.entry("optimizer", fmt::format("{}  lr {}, {}, weight decay {}, batch {}, {} epochs",
-                                            args_.optimizer, args_.lr, args_.schedule, args_.wd,
-                                            args_.batch_size, args_.epochs));
+    if (!args_.calibrate_only)
+      console_.entry("optimizer", fmt::format("{}  lr {}, {}, weight decay {}, batch {}, {} epochs",
+                                              args_.optimizer, args_.lr, args_.schedule, args_.wd,
+                                              args_.batch_size, args_.epochs));
     console_.entry("out", folder_.path());
   }
 
