@@ -27,6 +27,8 @@ struct Block {
 /// Called from several threads at once.
 using BlockVisitor = FunctionRef<void(const Block&)>;
 
+struct QuantStep;  // core/ops/fake_quant.h
+
 struct Deferred {
   virtual ~Deferred() = default;
   /// Computes the values into y (numel of the tensor).
@@ -39,6 +41,8 @@ struct Deferred {
   virtual Tensor then(const Pointwise&) const { return {}; }
   /// this + residual as one pass; empty if this work cannot absorb it.
   virtual Tensor plus(const Tensor&) const { return {}; }
+  /// This, quantized, as one pass; empty if this work cannot absorb it.
+  virtual Tensor quantized(const QuantStep&) const { return {}; }
   /// The values as a source for a pass that copies its input anyway; none: better in memory.
   virtual std::optional<kernels::Source> source() const { return {}; }
 

@@ -71,6 +71,13 @@ struct FakeQuantOptions {
 Tensor fake_quant(const Tensor& x, const Tensor& scale, const Tensor& zero,
                   const FakeQuantOptions& options);
 
+/// The smallest and the largest value, no gradient; NaN if there is one. Deferred values are looked
+/// at without being stored.
+struct Bounds {
+  float min, max;
+};
+Bounds bounds(const Tensor& x);
+
 // --- Reductions. No axes means all; the result then has shape [1]. keep leaves reduced axes as
 // size 1.
 using Axes = std::vector<int>;

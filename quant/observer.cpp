@@ -5,37 +5,25 @@
 
 #include "core/error.h"
 #include "core/kernels/bounds.h"
-#include "core/parallel.h"
 
 namespace pare::quant {
 
 namespace {
 
-constexpr int64_t kChunk = 65536;  // elements that one task looks at
-
-/// Of n values, in chunks that threads share; a NaN makes both NaN.
+/// Of n values side by side.
 Interval extremes_of(const float* x, int64_t n) {
-  const int64_t chunks = (n + kChunk - 1) / kChunk;
-  std::vector<kernels::Bounds> parts(static_cast<size_t>(chunks));
-  parallel_for(chunks, 1, [&](Range r) {
-    for (int64_t i = r.begin; i < r.end; ++i) {
-      parts[static_cast<size_t>(i)] =
-          kernels::bounds(x + i * kChunk, std::min(kChunk, n - i * kChunk));
-    }
-  });
-  Interval all{parts[0].min, parts[0].max};
-  for (const kernels::Bounds& b : parts) {
-    if (std::isnan(b.min)) return {b.min, b.max};
-    all = {std::min(all.min, b.min), std::max(all.max, b.max)};
-  }
-  return all;
+  const kernels::Bounds b = kernels::bounds(x, n);
+  return {b.min, b.max};
 }
 
 }  // namespace
 
 std::vector<Interval> extremes(const Tensor& x, QuantShare share) {
+  if (share == QuantShare::tensor) {
+    const Bounds b = bounds(x);
+    return {{b.min, b.max}};
+  }
   const float* p = x.data();
-  if (share == QuantShare::tensor) return {extremes_of(p, x.numel())};
   const int64_t groups = share == QuantShare::filter ? x.dim(0) : x.dim(-1);
   const int64_t each = x.numel() / groups;
   std::vector<Interval> all;

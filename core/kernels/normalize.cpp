@@ -7,6 +7,7 @@
 #define HWY_TARGET_INCLUDE "core/kernels/normalize.cpp"
 #include "hwy/foreach_target.h"
 //
+#include "core/kernels/fake_quant-inl.h"
 #include "core/kernels/map-inl.h"
 #include "core/kernels/pointwise-inl.h"
 #include "hwy/highway.h"
@@ -132,26 +133,106 @@ HWY_INLINE void GradInputWith(const Affine& u, F f, const float* dy, const Input
   });
 }
 
-void Normalize(const Affine& u, const Pointwise& p, int64_t rows, int64_t channels, float* y) {
-  WithFusable(p, [&](auto f) HWY_ATTR {
+/// f, then the quantizer.
+template <class F, Rounding kRounding>
+struct QuantizedFunction {
+  F f;
+  QuantLanes<D> lanes;
+
+  HWY_INLINE Vf Value(D d, Vf x) const {
+    return Quantizing<kRounding>::Value(d, lanes, f.Value(d, x));
+  }
+  HWY_INLINE Vf Slope(D d, Vf x) const {
+    Vf unused = hn::Zero(d);
+    const Vf inside = Quantizing<kRounding>::template Grad<false>(
+        d, lanes, f.Value(d, x), hn::Set(d, 1.0f), unused, unused, unused);
+    return hn::Mul(inside, f.Slope(d, x));
+  }
+};
+
+/// g(f, rounding) for the functions that a quantizer may follow.
+template <class G>
+HWY_INLINE void WithFunctionBeforeQuantizer(const Finish& p, G&& g) {
+  const auto rounded = [&](auto f) HWY_ATTR {
+    if (p.quant->rounding == Rounding::half_even) return g(f, Quantizing<Rounding::half_even>());
+    return g(f, Quantizing<Rounding::half_away>());
+  };
+  if (p.f.kind == Pointwise::Kind::relu) return rounded(Relu{});
+  if (p.f.kind == Pointwise::Kind::relu6) return rounded(Relu6{});
+  rounded(Identity{});
+}
+
+template <class G>
+HWY_INLINE void WithFinish(const Finish& p, G&& g) {
+  if (!p.quant) return WithFusable(p.f, g);
+  WithFunctionBeforeQuantizer(
+      p, [&]<class F, Rounding kRounding>(F f, Quantizing<kRounding>) HWY_ATTR {
+        g(QuantizedFunction<F, kRounding>{f, QuantLanes<D>(D(), *p.quant)});
+      });
+}
+
+/// GradSumsWith for a quantizer behind f, with its sums.
+template <bool kResidual, class F, class Q>
+HWY_INLINE FakeQuantSums QuantGradSums(const Affine& u, F f, Q, const FakeQuant& quant,
+                                       const float* dy, const float* mean, int64_t rows,
+                                       int64_t channels, float* g, float* sum, float* product) {
+  const QuantLanes<D> lanes(D(), quant);
+  Vf inside = hn::Zero(D()), below = inside, above = inside;
+  ForEachTile(rows, channels, [&](Lane lane, int64_t c, int64_t row, int64_t end) HWY_ATTR {
+    const Vf scale = lane.load(u.scale + c), shift = lane.load(u.shift + c),
+             center = lane.load(mean + c);
+    Vf s = lane.load(sum + c), p = lane.load(product + c);
+    for (int64_t i = row * channels + c; i < end * channels; i += channels) {
+      const Vf x = lane.load(u.x + i);
+      const Vf v = PreActivation<kResidual>(lane, u, x, scale, shift, i);
+      const Vf rest = Q::template Grad<true>(lane.d, lanes, f.Value(lane.d, v), lane.load(dy + i),
+                                             inside, below, above);
+      const Vf grad = hn::Mul(rest, f.Slope(lane.d, v));
+      if (g) lane.store(grad, g + i);
+      s = hn::Add(s, grad);
+      p = hn::MulAdd(grad, hn::Sub(x, center), p);
+    }
+    lane.store(s, sum + c);
+    lane.store(p, product + c);
+  });
+  const auto total = [](Vf v) HWY_ATTR {
+    return static_cast<double>(hn::GetLane(hn::SumOfLanes(D(), v)));
+  };
+  return {total(inside), total(below), total(above)};
+}
+
+void Normalize(const Affine& u, const Finish& p, int64_t rows, int64_t channels, float* y) {
+  WithFinish(p, [&](auto f) HWY_ATTR {
     if (u.residual) return NormalizeWith<true>(u, f, rows, channels, y);
     NormalizeWith<false>(u, f, rows, channels, y);
   });
 }
 
-void NormalizeGradSums(const Affine& u, const Pointwise& p, const float* dy, const float* mean,
-                       int64_t rows, int64_t channels, float* g, float* sum, float* product) {
+FakeQuantSums NormalizeGradSums(const Affine& u, const Finish& p, const float* dy,
+                                const float* mean, int64_t rows, int64_t channels, float* g,
+                                float* sum, float* product) {
   std::fill(sum, sum + channels, 0.0f);
   std::fill(product, product + channels, 0.0f);
-  WithFusable(p, [&](auto f) HWY_ATTR {
+  FakeQuantSums sums;
+  if (p.quant) {
+    WithFunctionBeforeQuantizer(p, [&](auto f, auto q) HWY_ATTR {
+      sums =
+          u.residual
+              ? QuantGradSums<true>(u, f, q, *p.quant, dy, mean, rows, channels, g, sum, product)
+              : QuantGradSums<false>(u, f, q, *p.quant, dy, mean, rows, channels, g, sum, product);
+    });
+    return sums;
+  }
+  WithFusable(p.f, [&](auto f) HWY_ATTR {
     if (u.residual) return GradSumsWith<true>(u, f, dy, mean, rows, channels, g, sum, product);
     GradSumsWith<false>(u, f, dy, mean, rows, channels, g, sum, product);
   });
+  return sums;
 }
 
-void NormalizeGradInput(const Affine& u, const Pointwise& p, const float* dy, const InputGrad& grad,
+void NormalizeGradInput(const Affine& u, const Finish& p, const float* dy, const InputGrad& grad,
                         int64_t rows, int64_t channels, float* dx) {
-  WithFusable(p, [&](auto f) HWY_ATTR {
+  WithFinish(p, [&](auto f) HWY_ATTR {
     if (u.residual) return GradInputWith<true>(u, f, dy, grad, rows, channels, dx);
     GradInputWith<false>(u, f, dy, grad, rows, channels, dx);
   });
@@ -173,21 +254,25 @@ void channel_moments(const float* x, const float* origin, int64_t rows, int64_t 
   HWY_DYNAMIC_DISPATCH(ChannelMoments)(x, origin, rows, channels, sum, squares);
 }
 
-void normalize(const Affine& u, const Pointwise& f, int64_t rows, int64_t channels,
+void normalize(const Affine& u, const Finish& f, int64_t rows, int64_t channels,
                float* y) noexcept {
   HWY_DYNAMIC_DISPATCH(Normalize)(u, f, rows, channels, y);
 }
 
-void normalize_grad_sums(const Affine& u, const Pointwise& f, const float* dy, const float* mean,
-                         int64_t rows, int64_t channels, float* g, float* sum,
-                         float* product) noexcept {
-  HWY_DYNAMIC_DISPATCH(NormalizeGradSums)(u, f, dy, mean, rows, channels, g, sum, product);
+FakeQuantSums normalize_grad_sums(const Affine& u, const Finish& f, const float* dy,
+                                  const float* mean, int64_t rows, int64_t channels, float* g,
+                                  float* sum, float* product) noexcept {
+  return HWY_DYNAMIC_DISPATCH(NormalizeGradSums)(u, f, dy, mean, rows, channels, g, sum, product);
 }
 
-void normalize_grad_input(const Affine& u, const Pointwise& f, const float* dy,
-                          const InputGrad& grad, int64_t rows, int64_t channels,
-                          float* dx) noexcept {
+void normalize_grad_input(const Affine& u, const Finish& f, const float* dy, const InputGrad& grad,
+                          int64_t rows, int64_t channels, float* dx) noexcept {
   HWY_DYNAMIC_DISPATCH(NormalizeGradInput)(u, f, dy, grad, rows, channels, dx);
+}
+
+bool Finish::may_quantize(const Pointwise& f) {
+  return f.kind == Pointwise::Kind::identity || f.kind == Pointwise::Kind::relu ||
+         f.kind == Pointwise::Kind::relu6;
 }
 
 }  // namespace pare::kernels

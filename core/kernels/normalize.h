@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "core/kernels/fake_quant.h"
 #include "core/kernels/pointwise.h"
 
 namespace pare::kernels {
@@ -26,23 +27,33 @@ struct Affine {
   }
 };
 
+/// What becomes of u: f(u), and that quantized, if `quant` is there.
+struct Finish {
+  Finish(const Pointwise& function, const FakeQuant* quantizer = nullptr)  // NOLINT: implicit
+      : f(function), quant(quantizer) {}
+  /// Whether f may be followed by a quantizer in the same pass.
+  static bool may_quantize(const Pointwise& f);
+
+  Pointwise f;
+  const FakeQuant* quant;
+};
+
 /// y = f(u)
-void normalize(const Affine& u, const Pointwise& f, int64_t rows, int64_t channels,
-               float* y) noexcept;
+void normalize(const Affine& u, const Finish& f, int64_t rows, int64_t channels, float* y) noexcept;
 
 /// g = dy f'(u), written unless g is null (g = dy allowed);
-/// sum[c] = sum g, product[c] = sum g (x - mean[c])
-void normalize_grad_sums(const Affine& u, const Pointwise& f, const float* dy, const float* mean,
-                         int64_t rows, int64_t channels, float* g, float* sum,
-                         float* product) noexcept;
+/// sum[c] = sum g, product[c] = sum g (x - mean[c]).
+/// Returns the sums of a quantizer in f, zero without one.
+FakeQuantSums normalize_grad_sums(const Affine& u, const Finish& f, const float* dy,
+                                  const float* mean, int64_t rows, int64_t channels, float* g,
+                                  float* sum, float* product) noexcept;
 
 /// dx = a[c] g + b[c] (x - mean[c]) + k[c],  g = dy f'(u).  dx = dy allowed.
 struct InputGrad {
   const float* mean;
   const float *a, *b, *k;
 };
-void normalize_grad_input(const Affine& u, const Pointwise& f, const float* dy,
-                          const InputGrad& grad, int64_t rows, int64_t channels,
-                          float* dx) noexcept;
+void normalize_grad_input(const Affine& u, const Finish& f, const float* dy, const InputGrad& grad,
+                          int64_t rows, int64_t channels, float* dx) noexcept;
 
 }  // namespace pare::kernels

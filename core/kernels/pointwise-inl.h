@@ -190,6 +190,21 @@ struct Quantize {
   }
 };
 
+// quantize(relu(x)): the same values, but nothing learns from 0.    dx = dy a c 1[0 < a x <= 1]
+template <Rounding kRounding>
+struct ReluQuantize {
+  float a, b, c;
+  template <class D, class V>
+  HWY_INLINE V Value(D d, V x) const {
+    return Quantize<kRounding>{a, b, c}.Value(d, x);
+  }
+  template <class D, class V>
+  HWY_INLINE V Slope(D d, V x) const {
+    const V slope = Quantize<kRounding>{a, b, c}.Slope(d, x);
+    return hn::IfThenElseZero(hn::Gt(x, hn::Zero(d)), slope);
+  }
+};
+
 // y = x s, s = 1 / (1 + e^-x)    dx = dy s (1 + x (1 - s))
 struct Silu {
   template <class D, class V>
@@ -344,6 +359,8 @@ HWY_INLINE void WithFusable(const Pointwise& p, G&& g) {
       return WithSte<Ternary>(p.ste, g, p.a);
     case Kind::quantize:
       return WithRounding<Quantize>(p.rounding, g, p.a, p.b, p.c);
+    case Kind::relu_quantize:
+      return WithRounding<ReluQuantize>(p.rounding, g, p.a, p.b, p.c);
     default:
       return g(Identity{});
   }

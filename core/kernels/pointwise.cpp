@@ -52,10 +52,10 @@ void pointwise_grad(const Pointwise& f, const float* x, const float* dy, float* 
 
 const char* Pointwise::name() const {
   // In the order of Kind.
-  constexpr const char* kNames[] = {"identity", "relu",    "leaky_relu", "relu6",    "hard_swish",
-                                    "clamp",    "sign",    "ternary",    "quantize", "silu",
-                                    "gelu",     "sigmoid", "tanh",       "exp",      "log",
-                                    "sqrt",     "abs",     "square",     "round"};
+  constexpr const char* kNames[] = {"identity", "relu", "leaky_relu", "relu6",    "hard_swish",
+                                    "clamp",    "sign", "ternary",    "quantize", "relu_quantize",
+                                    "silu",     "gelu", "sigmoid",    "tanh",     "exp",
+                                    "log",      "sqrt", "abs",        "square",   "round"};
   return kNames[static_cast<int>(kind)];
 }
 

@@ -27,7 +27,8 @@ struct Pointwise {
     clamp,
     sign,
     ternary,
-    quantize,  // cheap: may be fused
+    quantize,
+    relu_quantize,  // so far cheap: may be fused
     silu,
     gelu,
     sigmoid,
@@ -44,7 +45,7 @@ struct Pointwise {
   Rounding rounding = Rounding::half_even;  // round, quantize
   float a = 0, b = 0, c = 0;                // see the formula of each kind
 
-  bool fusable() const { return kind <= Kind::quantize; }
+  bool fusable() const { return kind <= Kind::relu_quantize; }
   const char* name() const;
 };
 

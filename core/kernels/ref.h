@@ -72,6 +72,7 @@ T value(const Pointwise& f, T x) {
     case Kind::ternary:
       return ternary(x, a);
     case Kind::quantize:
+    case Kind::relu_quantize:
       return round_by(f.rounding, clamp(a * x, T(0), T(1)) * b) / b * c;
     case Kind::silu:
       return x * sigmoid(x);
@@ -136,6 +137,8 @@ T slope(const Pointwise& f, T x) {
       return ste_slope(f.ste, x);
     case Kind::quantize:
       return a * x >= 0 && a * x <= 1 ? a * c : 0;
+    case Kind::relu_quantize:
+      return x > 0 && a * x <= 1 ? a * c : 0;
     case Kind::silu:
       return sigmoid(x) * (1 + x * (1 - sigmoid(x)));
     case Kind::gelu:

@@ -14,16 +14,19 @@ struct Source {
   const float* scale = nullptr;  // null: the values are x itself
   const float* shift = nullptr;  // else f(scale[c] x + shift[c])
   Pointwise f = {};
+  const FakeQuant* quant = nullptr;  // quantized, if it is there
 
-  bool stored() const { return scale == nullptr; }
+  bool stored() const { return scale == nullptr && quant == nullptr; }
 
   /// Pixels [pixel, pixel + count) into `to`.
   void load(int64_t pixel, int64_t count, int64_t channels, float* to) const noexcept {
     const float* from = x + pixel * channels;
     if (stored()) {
       std::memcpy(to, from, static_cast<size_t>(count * channels) * sizeof(float));
+    } else if (scale == nullptr) {
+      fake_quant(*quant, from, to, count * channels);
     } else {
-      normalize({from, nullptr, scale, shift}, f, count, channels, to);
+      normalize({from, nullptr, scale, shift}, {f, quant}, count, channels, to);
     }
   }
 };

@@ -17,6 +17,7 @@
 #include "core/kernels/normalize.h"
 #include "core/ops.h"
 #include "core/ops/common.h"
+#include "core/ops/fake_quant.h"
 #include "core/ops/show.h"
 #include "core/parallel.h"
 
@@ -126,25 +127,38 @@ struct Statistics {
 
 struct Gradients {
   Tensor dx, dgamma, dbeta, dresidual;
+  kernels::FakeQuantSums quant;
 };
 
 /// g = dy f'(u) and its sums; g is empty where it was not kept.
 struct Activated {
   Tensor g;
   BlockSums sums;  // of g, and of g (x - mean)
+  std::vector<kernels::FakeQuantSums> quant;
+
+  kernels::FakeQuantSums quant_sums() const {
+    kernels::FakeQuantSums all;
+    for (const kernels::FakeQuantSums& part : quant) add(all, part);
+    return all;
+  }
 };
 
-Activated activation_backward(const Statistics& s, const kernels::Affine& u, const Pointwise& f,
-                              const Tensor& dy, bool keep) {
+Activated activation_backward(const Statistics& s, const kernels::Affine& u,
+                              const kernels::Finish& f, const Tensor& dy, bool keep) {
   const Rows r(s.x);
   const int64_t C = r.channels;
   const float* mean = s.mean.data();
   // A gradient that is only now computed, for nobody else, becomes g block by block in cache.
   const int64_t shown = dy.unique() ? pending_blocks(dy) : 0;
-  Activated a{shown ? dy : keep ? reuse(dy) : Tensor{}, BlockSums(shown ? shown : r.shards(), C)};
+  const int64_t blocks = shown ? shown : r.shards();
+  Activated a{shown  ? dy
+              : keep ? reuse(dy)
+                     : Tensor{},
+              BlockSums(blocks, C),
+              std::vector<kernels::FakeQuantSums>(static_cast<size_t>(blocks))};
   const auto add = [&](int64_t block, int64_t first, int64_t rows, const float* from, float* g) {
-    kernels::normalize_grad_sums(u.at(first * C), f, from, mean, rows, C, g, a.sums.first(block),
-                                 a.sums.second(block));
+    a.quant[static_cast<size_t>(block)] = kernels::normalize_grad_sums(
+        u.at(first * C), f, from, mean, rows, C, g, a.sums.first(block), a.sums.second(block));
   };
   if (shown) {
     settle(dy, [&](const Block& b) { add(b.index, b.first, b.rows, b.values, b.values); });
@@ -158,14 +172,14 @@ Activated activation_backward(const Statistics& s, const kernels::Affine& u, con
   return a;
 }
 
-Gradients normalize_backward(const Statistics& s, const Tensor& residual, Pointwise f,
+Gradients normalize_backward(const Statistics& s, const Tensor& residual, kernels::Finish f,
                              const Tensor& dy, bool need_dx, bool need_residual) {
   const Rows r(s.x);
   const int64_t C = r.channels;
   kernels::Affine u{s.x.data(), residual ? residual.data() : nullptr, s.scale.data(),
                     s.shift.data()};
   const Activated activated = activation_backward(s, u, f, dy, need_residual);
-  Gradients grads{{}, Tensor::uninit({C}), Tensor::uninit({C}), {}};
+  Gradients grads{{}, Tensor::uninit({C}), Tensor::uninit({C}), {}, activated.quant_sums()};
   if (need_residual) grads.dresidual = activated.g;
   Tensor coefficients = Tensor::uninit({3, C});  // a, b, k of kernels::InputGrad
   float *a = coefficients.data(), *b = a + C, *k = b + C;
@@ -189,7 +203,7 @@ Gradients normalize_backward(const Statistics& s, const Tensor& residual, Pointw
   if (!need_dx) return grads;
   // With the activation's derivative already in g, the second pass is linear in it.
   const Tensor from = activated.g ? activated.g : dy;
-  if (activated.g) f = {}, u.residual = nullptr;
+  if (activated.g) f = Pointwise{}, u.residual = nullptr;
   grads.dx = need_residual ? Tensor::uninit(dy.shape()) : activated.g ? activated.g : reuse(dy);
   const float *pfrom = from.data(), *mean = s.mean.data();
   float* dx = grads.dx.data();
@@ -201,13 +215,16 @@ Gradients normalize_backward(const Statistics& s, const Tensor& residual, Pointw
 }
 
 Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Statistics& s,
-                  const Pointwise& f, const Tensor& residual);
+                  const Pointwise& f, const Tensor& residual, const QuantStep* quant = nullptr);
 
-/// f(scale x + shift + residual), not computed yet.
+/// f(scale x + shift + residual), quantized or not, not computed yet.
 struct Normalized final : Deferred {
   Tensor x, gamma, beta, residual;  // with history, for the node of whatever absorbs this
   Statistics s;
   Pointwise f;
+  std::optional<FakeQuant> quant;
+
+  kernels::Finish finish() const { return {f, quant ? &*quant : nullptr}; }
 
   bool keeps_x = false;  // x is wanted again, for a gradient
 
@@ -219,7 +236,7 @@ struct Normalized final : Deferred {
       s.x.pending()->run(y, [&](const Block& b) {
         kernels::Affine at = u.at(b.first * C);
         at.x = b.values;
-        kernels::normalize(at, f, b.rows, C, b.values);
+        kernels::normalize(at, finish(), b.rows, C, b.values);
       });
       return;
     }
@@ -227,40 +244,58 @@ struct Normalized final : Deferred {
     Rows(s.x).for_each_shard([&](int64_t, int64_t first, int64_t rows) {
       kernels::Affine at = u.at(first * C);
       at.x = px + first * C;
-      kernels::normalize(at, f, rows, C, y + first * C);
+      kernels::normalize(at, finish(), rows, C, y + first * C);
     });
   }
   Tensor then(const Pointwise& next) const override {
-    return f.kind == Pointwise::Kind::identity ? normalized(x, gamma, beta, s, next, residual)
-                                               : Tensor{};
+    using Kind = Pointwise::Kind;
+    if (quant) return {};
+    if (f.kind == Kind::identity) return normalized(x, gamma, beta, s, next, residual);
+    if (f.kind != Kind::relu || next.kind != Kind::quantize || residual) return {};
+    Pointwise both = next;
+    both.kind = Kind::relu_quantize;
+    return normalized(x, gamma, beta, s, both, {});
   }
   Tensor plus(const Tensor& other) const override {
     const bool free =
-        f.kind == Pointwise::Kind::identity && !residual && other.shape() == x.shape();
+        f.kind == Pointwise::Kind::identity && !quant && !residual && other.shape() == x.shape();
     return free ? normalized(x, gamma, beta, s, f, other) : Tensor{};
+  }
+  Tensor quantized(const QuantStep& step) const override {
+    // A block's sum is usually wanted as it is, too: by the next residual.
+    const bool free = !quant && !residual && kernels::Finish::may_quantize(f);
+    return free ? normalized(x, gamma, beta, s, f, residual, &step) : Tensor{};
   }
   std::optional<kernels::Source> source() const override {
     // A block's sum is usually read twice, as input and as the next residual: better in memory.
     if (residual || s.x.pending()) return {};
-    return kernels::Source{s.x.data(), s.scale.data(), s.shift.data(), f};
+    return kernels::Source{s.x.data(), s.scale.data(), s.shift.data(), f, finish().quant};
   }
 };
 
 Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, const Statistics& s,
-                  const Pointwise& f, const Tensor& residual) {
+                  const Pointwise& f, const Tensor& residual, const QuantStep* quant) {
   auto work = std::make_shared<Normalized>();
   work->x = x, work->gamma = gamma, work->beta = beta, work->residual = residual;
   work->s = s, work->f = f;
+  if (quant) work->quant = quant->rule.q;
   work->keeps_x = grad_enabled() && (x.requires_grad() || (gamma && gamma.requires_grad()) ||
                                      (beta && beta.requires_grad()));
   const Tensor y = Tensor::deferred(x.shape(), work, {s.x, residual});
-  return record("batch_norm",
-                {{"eps", s.eps}, {"running_mean", s.running_mean}, {"running_var", s.running_var}},
-                y, {x, gamma, beta, residual},
-                [s, f, residual = residual.detach()](const Tensor& dy, Needs need) -> Grads {
-                  Gradients g = normalize_backward(s, residual, f, dy, need[0], need[3]);
-                  return {g.dx, g.dgamma, g.dbeta, g.dresidual};
-                });
+  std::optional<QuantRule> rule;
+  if (quant) rule = quant->rule;
+  return record(
+      "batch_norm",
+      {{"eps", s.eps}, {"running_mean", s.running_mean}, {"running_var", s.running_var}}, y,
+      {x, gamma, beta, residual, quant ? quant->scale : Tensor{}, quant ? quant->zero : Tensor{}},
+      [s, f, residual = residual.detach(), rule](const Tensor& dy, Needs need) -> Grads {
+        const kernels::Finish finish{f, rule ? &rule->q : nullptr};
+        Gradients g = normalize_backward(s, residual, finish, dy, need[0], need[3]);
+        Grads grads{g.dx, g.dgamma, g.dbeta, g.dresidual, {}, {}};
+        if (need[4]) grads[4] = Tensor::scalar(rule->scale_grad(g.quant));
+        if (need[5]) grads[5] = Tensor::scalar(rule->zero_grad(g.quant));
+        return grads;
+      });
 }
 
 void update_running(Tensor& running_mean, Tensor& running_var, const Moments& m, int64_t rows,

@@ -8,14 +8,18 @@
 //   s = a / hi,  inside: 0 <= x <= a (lo < 0: -a <= x <= a)
 //   da = g (sum_above dy - 1[lo < 0] sum_below dy)
 
-#include "core/kernels/fake_quant.h"
+//
+// With one scale the result is deferred: batch_norm takes the step into its own passes, and whoever
+// copies its input anyway quantizes on the way.
+
+#include "core/ops/fake_quant.h"
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "core/autograd.h"
-#include "core/ops.h"
+#include "core/deferred.h"
 #include "core/ops/common.h"
 #include "core/ops/show.h"
 
@@ -33,30 +37,29 @@ using kernels::FakeQuantSums;
 /// them on before an older forward's gradient is asked for.
 struct Work {
   Tensor x;
-  FakeQuantOptions o;
-  std::vector<FakeQuant> groups;
-  std::vector<float> sign;  // of the scale as it was given
+  QuantShare share;
+  std::vector<QuantRule> groups;
 
   int64_t count() const { return static_cast<int64_t>(groups.size()); }
   int64_t length() const { return x.numel() / count(); }
   int64_t pieces() const { return (length() + kChunk - 1) / kChunk; }
-  bool columns() const { return o.share == QuantShare::channel && count() > 1; }
+  bool columns() const { return share == QuantShare::channel && count() > 1; }
 };
 
-FakeQuant group(const Tensor& scale, const Tensor& zero, const FakeQuantOptions& o, int64_t k) {
+QuantRule rule(const Tensor& scale, const Tensor& zero, const FakeQuantOptions& o, int64_t k) {
   FakeQuant q{.lo = o.lo, .hi = o.hi, .rounding = o.rounding, .shift_first = o.shift_first};
   const float s = std::fabs(scale.data()[k]);
   if (o.clip) {
     q.max = std::max(s, kSmallest * o.hi);
     q.min = o.lo < 0 ? -q.max : 0.0f;
     q.scale = q.max / o.hi;
-    return q;
+  } else {
+    q.scale = std::max(s, kSmallest);
+    q.zero = zero ? std::nearbyint(zero.data()[k]) : 0.0f;
+    if (o.min) q.min = o.min.data()[k];
+    if (o.max) q.max = o.max.data()[k];
   }
-  q.scale = std::max(s, kSmallest);
-  q.zero = zero ? std::nearbyint(zero.data()[k]) : 0.0f;
-  if (o.min) q.min = o.min.data()[k];
-  if (o.max) q.max = o.max.data()[k];
-  return q;
+  return {q, scale.data()[k] < 0 ? -1.0f : 1.0f, o.grad_scale, o.clip};
 }
 
 /// f(run, group, first element, number of elements): runs have one scale and are short enough for
@@ -83,11 +86,11 @@ struct Columns {
         rows(w.x.numel() / channels),
         each(std::max<int64_t>(1, kChunk / channels)),
         shards((rows + each - 1) / each) {
-    for (const FakeQuant& g : w.groups) {
-      scale.push_back(g.scale);
-      zero.push_back(g.zero);
+    for (const QuantRule& g : w.groups) {
+      scale.push_back(g.q.scale);
+      zero.push_back(g.q.zero);
     }
-    q = {w.groups[0], scale.data(), zero.data()};
+    q = {w.groups[0].q, scale.data(), zero.data()};
   }
 
   /// f(shard, first element, rows)
@@ -101,26 +104,29 @@ struct Columns {
   }
 };
 
-Tensor forward(const Work& w) {
-  Tensor y = Tensor::uninit(w.x.shape());
+void forward(const Work& w, float* y) {
   const float* x = w.x.data();
-  float* to = y.data();
   if (w.columns()) {
     const Columns c(w);
     c.for_each_shard([&](int64_t, int64_t at, int64_t rows) {
-      kernels::fake_quant_columns(c.q, x + at, to + at, rows, c.channels);
+      kernels::fake_quant_columns(c.q, x + at, y + at, rows, c.channels);
     });
   } else {
     for_each_run(w, [&](int64_t, int64_t k, int64_t at, int64_t n) {
-      kernels::fake_quant(w.groups[static_cast<size_t>(k)], x + at, to + at, n);
+      kernels::fake_quant(w.groups[static_cast<size_t>(k)].q, x + at, y + at, n);
     });
   }
-  return y;
 }
 
-void add(FakeQuantSums& sums, const FakeQuantSums& part) {
-  sums = {sums.inside + part.inside, sums.below + part.below, sums.above + part.above};
-}
+/// Values of one scale, quantized when they are read.
+struct Quantized final : Deferred {
+  explicit Quantized(const Work& w) : work(w) {}
+  void run(float* y) const override { forward(work, y); }
+  std::optional<kernels::Source> source() const override {
+    return kernels::Source{.x = work.x.data(), .quant = &work.groups[0].q};
+  }
+  Work work;
+};
 
 /// dx, and each group's sums, merged in order.
 std::vector<FakeQuantSums> backward(const Work& w, const float* dy, float* dx) {
@@ -143,7 +149,7 @@ std::vector<FakeQuantSums> backward(const Work& w, const float* dy, float* dx) {
   }
   std::vector<FakeQuantSums> parts(static_cast<size_t>(w.count() * w.pieces()));
   for_each_run(w, [&](int64_t i, int64_t k, int64_t at, int64_t n) {
-    const FakeQuant& q = w.groups[static_cast<size_t>(k)];
+    const FakeQuant& q = w.groups[static_cast<size_t>(k)].q;
     parts[static_cast<size_t>(i)] = kernels::fake_quant_grad(q, x + at, dy + at, dx + at, n);
   });
   const size_t pieces = static_cast<size_t>(w.pieces());
@@ -151,16 +157,19 @@ std::vector<FakeQuantSums> backward(const Work& w, const float* dy, float* dx) {
   return sums;
 }
 
-float scale_grad(const Work& w, size_t k, const FakeQuantSums& s) {
-  const FakeQuant& q = w.groups[k];
-  const double slope =
-      w.o.clip ? s.above - (q.lo < 0 ? s.below : 0.0)
-               : s.inside + (double{q.lo} - q.zero) * s.below + (double{q.hi} - q.zero) * s.above;
-  return static_cast<float>(double{w.o.grad_scale} * w.sign[k] * slope);
-}
-
-float zero_grad(const Work& w, size_t k, const FakeQuantSums& s) {
-  return static_cast<float>(-double{w.o.grad_scale} * w.groups[k].scale * (s.below + s.above));
+/// The same for one scale and a gradient that is only now computed, for nobody else: block by block
+/// in cache, where it lies.
+FakeQuantSums backward_in_blocks(const Work& w, const Tensor& dy) {
+  const float* x = w.x.data();
+  const int64_t channels = w.x.dim(-1);
+  std::vector<FakeQuantSums> parts(static_cast<size_t>(pending_blocks(dy)));
+  settle(dy, [&](const Block& b) {
+    parts[static_cast<size_t>(b.index)] = kernels::fake_quant_grad(
+        w.groups[0].q, x + b.first * channels, b.values, b.values, b.rows * channels);
+  });
+  FakeQuantSums sums;
+  for (const FakeQuantSums& part : parts) add(sums, part);
+  return sums;
 }
 
 void check(const Tensor& x, const Tensor& scale, const Tensor& zero, const FakeQuantOptions& o) {
@@ -182,35 +191,62 @@ void check(const Tensor& x, const Tensor& scale, const Tensor& zero, const FakeQ
              "fake_quant: a clipping level stands alone: one, without zero point or limits");
 }
 
+Grads gradients(const Work& w, const Tensor& dy, Needs need) {
+  Grads grads(3);
+  std::vector<FakeQuantSums> sums;
+  if (w.count() == 1 && dy.unique() && pending_blocks(dy) > 0) {
+    sums = {backward_in_blocks(w, dy)};
+    grads[0] = dy;
+  } else {
+    grads[0] = reuse(dy);
+    sums = backward(w, dy.data(), grads[0].data());
+  }
+  if (need[1]) grads[1] = Tensor::uninit({w.count()});
+  if (need[2]) grads[2] = Tensor::uninit({w.count()});
+  for (size_t k = 0; k < sums.size(); ++k) {
+    if (need[1]) grads[1].data()[k] = w.groups[k].scale_grad(sums[k]);
+    if (need[2]) grads[2].data()[k] = w.groups[k].zero_grad(sums[k]);
+  }
+  return grads;
+}
+
 }  // namespace
+
+float QuantRule::scale_grad(const FakeQuantSums& s) const {
+  const double slope =
+      clip ? s.above - (q.lo < 0 ? s.below : 0.0)
+           : s.inside + (double{q.lo} - q.zero) * s.below + (double{q.hi} - q.zero) * s.above;
+  return static_cast<float>(double{grad_scale} * sign * slope);
+}
+
+float QuantRule::zero_grad(const FakeQuantSums& s) const {
+  return static_cast<float>(-double{grad_scale} * q.scale * (s.below + s.above));
+}
 
 Tensor fake_quant(const Tensor& x, const Tensor& scale, const Tensor& zero,
                   const FakeQuantOptions& o) {
   check(x, scale, zero, o);
-  Work w{x.detach(), o, {}, {}};
-  for (int64_t k = 0; k < scale.numel(); ++k) {
-    w.groups.push_back(group(scale, zero, o, k));
-    w.sign.push_back(scale.data()[k] < 0 ? -1.0f : 1.0f);
+  Work w{x.detach(), o.share, {}};
+  for (int64_t k = 0; k < scale.numel(); ++k) w.groups.push_back(rule(scale, zero, o, k));
+  Tensor y;
+  if (w.count() == 1 && fusion_enabled()) {
+    const auto before = x.pending();
+    if (before) y = before->quantized({w.groups[0], scale, zero});
+    if (y) return y;
+    y = Tensor::deferred(x.shape(), std::make_shared<Quantized>(w), {w.x});
+  } else {
+    y = Tensor::uninit(x.shape());
+    forward(w, y.data());
   }
-  const Tensor y = forward(w);
   const Attributes attributes = {
       {"lo", o.lo},
       {"hi", o.hi},
       {"rounding", o.rounding == Rounding::half_even ? "half_even" : "half_away"},
       {"shift_first", o.shift_first},
       {"clip", o.clip}};
-  return record("fake_quant", attributes, y, {x, scale, zero},
-                [w = std::move(w)](const Tensor& dy, Needs need) -> Grads {
-                  Grads grads{reuse(dy), {}, {}};
-                  const std::vector<FakeQuantSums> sums = backward(w, dy.data(), grads[0].data());
-                  if (need[1]) grads[1] = Tensor::uninit({w.count()});
-                  if (need[2]) grads[2] = Tensor::uninit({w.count()});
-                  for (size_t k = 0; k < sums.size(); ++k) {
-                    if (need[1]) grads[1].data()[k] = scale_grad(w, k, sums[k]);
-                    if (need[2]) grads[2].data()[k] = zero_grad(w, k, sums[k]);
-                  }
-                  return grads;
-                });
+  return record(
+      "fake_quant", attributes, y, {x, scale, zero},
+      [w = std::move(w)](const Tensor& dy, Needs need) -> Grads { return gradients(w, dy, need); });
 }
 
 }  // namespace pare

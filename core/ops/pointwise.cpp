@@ -26,6 +26,7 @@ Names names_of(Kind kind) {
     case Kind::ternary:
       return {.a = "threshold"};
     case Kind::quantize:
+    case Kind::relu_quantize:
       return {.a = "prescale", .b = "levels", .c = "scale", .rounding = "rounding"};
     case Kind::round:
       return {.rounding = "rounding"};

@@ -316,6 +316,26 @@ inline const std::vector<OpCase> kFusedCases = {
      {{2, 5, 5, 6}, {6}, {6}, {4, 3, 3, 6}},
      [](In x) { return conv2d(relu(norm(x[0], x[1], x[2], true)), x[3], {}, {.pad = 1}); },
      {.surrogate = true, .large = {{8, 16, 16, 32}, {32}, {32}, {32, 3, 3, 32}}}},
+    {"fake_quant_conv",
+     {{2, 5, 5, 6}, {1}, {4, 3, 3, 6}},
+     [](In x) { return conv2d(fake_quant(x[0], x[1], {}, kSignedFourBits), x[2], {}, {.pad = 1}); },
+     {.lo = 0.1f, .surrogate = true, .large = {{8, 16, 16, 32}, {1}, {32, 3, 3, 32}}}},
+    {"norm_relu_fake_quant_conv",
+     {{2, 5, 5, 6}, {6}, {6}, {1}, {4, 3, 3, 6}},
+     [](In x) {
+       const Tensor a = relu(norm(x[0], x[1], x[2], true));
+       return conv2d(fake_quant(a, x[3], {}, kFourBits), x[4], {}, {.pad = 1});
+     },
+     {.lo = 0.1f, .surrogate = true, .large = {{8, 16, 16, 32}, {32}, {32}, {1}, {32, 3, 3, 32}}}},
+    {"block_fake_quant",
+     {{2, 5, 5, 6}, {6}, {6}, {2, 5, 5, 6}, {1}, {6, 3, 3, 6}},
+     [](In x) {
+       const Tensor y = relu(norm(x[0], x[1], x[2], true) + x[3]);
+       return conv2d(fake_quant(y, x[4], {}, kFourBits), x[5], {}, {.pad = 1}) + y;
+     },
+     {.lo = 0.1f,
+      .surrogate = true,
+      .large = {{8, 16, 16, 32}, {32}, {32}, {8, 16, 16, 32}, {1}, {32, 3, 3, 32}}}},
     {"norm_relu_pool",
      {{2, 6, 6, 6}, {6}, {6}},
      [](In x) { return max_pool2d(relu(norm(x[0], x[1], x[2], true)), {}); },

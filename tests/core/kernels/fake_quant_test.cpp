@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <vector>
 
 #include "core/kernels/bounds.h"
@@ -54,6 +55,28 @@ TEST_CASE("fake_quant equals its definition on every ISA, bit for bit") {
         CHECK(close(y.span(), want));
         CHECK(y.intact());
       }
+    }
+  });
+}
+
+TEST_CASE("fake_quant: codes are those of a true division, beside every tie, on every ISA") {
+  for_each_isa([](std::string_view isa) {
+    CAPTURE(isa);
+    Rng rng(6);
+    for (int round = 0; round < 300; ++round) {
+      // Every tenth scale has a mantissa of ones, the hardest case for a reciprocal.
+      float scale = std::ldexp(1 + rng.uniform(), static_cast<int>(rng.below(20)) - 16);
+      if (round % 10 == 0) scale = std::nextafter(std::ldexp(1.0f, round / 10 - 15), 0.0f);
+      const FakeQuant q{.scale = scale, .lo = -32768, .hi = 32767};
+      std::vector<float> x, y(400), want;
+      for (int i = 0; i < 100; ++i) {
+        const float tie = (static_cast<float>(rng.below(65000) - 32500) + 0.5f) * scale;
+        x.insert(x.end(), {tie, std::nextafter(tie, 1e30f), std::nextafter(tie, -1e30f),
+                           rng.normal() * scale * 5});
+      }
+      for (float v : x) want.push_back(ref::fake_quant(q, v));
+      kernels::fake_quant(q, x.data(), y.data(), 400);
+      REQUIRE(y == want);
     }
   });
 }

@@ -32,6 +32,7 @@ const std::vector<Pointwise> kExact = {
     {.kind = Kind::ternary, .ste = Ste::poly, .a = 0.3f},
     {.kind = Kind::quantize, .rounding = Rounding::half_even, .a = 1.0f, .b = 3.0f, .c = 1.0f},
     {.kind = Kind::quantize, .rounding = Rounding::half_away, .a = 0.1f, .b = 255.0f, .c = 10.0f},
+    {.kind = Kind::relu_quantize, .rounding = Rounding::half_even, .a = 0.5f, .b = 7.0f, .c = 2.0f},
     {.kind = Kind::sqrt},
     {.kind = Kind::abs},
     {.kind = Kind::square},

@@ -126,6 +126,21 @@ TEST_CASE("fake_quant: a scale of zero gives numbers, and its sums over a long r
   CHECK(big.ds == Tensor::of({3.0f * static_cast<float>(n)}));
 }
 
+TEST_CASE("bounds: of values in memory and of values that are not computed yet") {
+  const Tensor x = random({4, 9, 9, 5}, 6, 3);
+  Tensor mean = Tensor::full({5}, 0.5f), var = Tensor::ones({5});
+  const auto activation = [&] { return relu(batch_norm(x, {}, {}, mean, var, {.train = false})); };
+  const Tensor waiting = activation();
+  const Bounds b = bounds(waiting), c = bounds(activation().clone());
+  CHECK(b.min == c.min);
+  CHECK(b.max == c.max);
+  CHECK(b.min == 0);
+  CHECK(b.max == max(waiting).item());
+  CHECK(bounds(Tensor::of({-2, 7})).min == -2);
+  CHECK(std::isnan(bounds(Tensor::of({1, std::nanf("")})).max));
+  CHECK(contains(message_of([] { bounds({}); }), "empty"));
+}
+
 TEST_CASE("fake_quant: what does not fit is refused") {
   const Tensor x = Tensor::ones({2, 3}), one = Tensor::of({1}), two = Tensor::ones({2});
   const auto says = [&](const Tensor& s, const Tensor& z, const FakeQuantOptions& o) {
