@@ -3,7 +3,7 @@
 // sum: fewer products, another rounding. Where it applies, `automatic` measures both once per layer
 // shape and instruction set and remembers the faster one, in the process and in the file
 // $XDG_CACHE_HOME/pare/convolutions.json (or ~/.cache/pare/...), so that later runs give the same
-// bits. Out of training layers with quantizers always take the direct sum.
+// bits. Layers with quantizers always take the direct sum.
 
 #include <string_view>
 
