@@ -19,8 +19,9 @@ struct ConvArgs {
   std::vector<int64_t> shape, kernel{3}, stride{1}, pad, dilation{1};
   int64_t groups = 1, batch_size = 32, image_size = 0;
   ModelArgs model;
-  RunArgs run{.compute = {}, .steps = 10};
+  RunArgs run;
 
+  ConvArgs() { run.steps = 10; }
   void fields(cli::Fields& f) {
     f.group("One convolution");
     f(shape, "shape", "height,width,inputs,outputs", {.min = 1});
