@@ -1,11 +1,13 @@
 #include "quant/calibrate.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "core/autograd.h"
 #include "core/error.h"
 #include "quant/attach.h"
+#include "quant/conv_bn.h"
 
 namespace pare::quant {
 
@@ -25,10 +27,17 @@ struct Weighted {
 };
 
 std::vector<Weighted> weighted(nn::Layer& model) {
+  std::map<const nn::Module*, Tensor> folded;  // what a quantizer within a ConvBn will see
+  nn::for_each_layer(model, [&](const std::string&, nn::Layer& layer) {
+    if (const auto* both = layer.as<ConvBn>()) folded[&*both->conv] = both->folded_weight();
+  });
   std::vector<Weighted> all;
   for (const LayerInfo& info : layers(model)) {
     const nn::Layer& socket = info.conv ? info.conv->weight_fn : info.linear->weight_fn;
-    if (auto* q = socket.as<Quantizer>()) all.push_back({q, info.weight()});
+    const auto it = folded.find(info.conv);
+    if (auto* q = socket.as<Quantizer>()) {
+      all.push_back({q, it == folded.end() ? info.weight() : it->second});
+    }
   }
   return all;
 }

@@ -86,7 +86,7 @@ std::string nearest(const std::string& word, const std::vector<std::string>& nam
         row[j + 1] = std::min({row[j + 1] + 1, row[j] + 1, changed});
       }
     }
-    if (row.back() < fewest && row.back() < name.size()) {
+    if (row.back() > 0 && row.back() < fewest && row.back() < name.size()) {
       fewest = row.back();
       best = name;
     }

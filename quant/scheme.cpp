@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "quant/conv_bn.h"
+
 namespace pare::quant {
 
 namespace {
@@ -67,8 +69,11 @@ void check_replaceable(nn::Layer& model) {
 
 }  // namespace
 
-Report apply(nn::Layer& model, const Scheme& s) {
+Report apply(nn::Layer& model, const Scheme& s, const Tensor& example) {
   check_names(model, s.keep);
+  PARE_CHECK(s.bn == BnPlace::apart || example,
+             "quant: bn=fused and bn=corrected need an example input, to see which batch norm "
+             "follows which convolution");
   const Place place = resolve(model, s);
   const bool replaces = s.activation && place == Place::act;
   const bool removes = is_sign(s.activation) && place == Place::input;
@@ -87,6 +92,9 @@ Report apply(nn::Layer& model, const Scheme& s) {
     return {.replace = true, .layer = replaces ? made(s.activation, {}) : nn::Layer{}};
   });
   report.rows.insert(report.rows.end(), changed.rows.begin(), changed.rows.end());
+  if (s.bn != BnPlace::apart) {
+    fuse_bn(model, example, s.bn == BnPlace::fused ? BnFusion::batch : BnFusion::corrected);
+  }
   return report;
 }
 

@@ -31,6 +31,13 @@ namespace pare::quant {
 ///   automatic  act for binary and ternary activations of a model without branches, else input
 enum class Place : uint8_t { automatic, act, input };
 
+/// What becomes of a batch norm behind a convolution while a model learns.
+enum class BnPlace : uint8_t {
+  apart,     // it stays what it is
+  fused,     // it is folded into the convolution before quantization: quant/conv_bn.h
+  corrected  // likewise, with Krishnamoorthi's correction
+};
+
 struct Scheme {
   std::optional<QuantizerSpec> weight = {}, activation = {};  // none: float; checked
   /// Layers left float: these words, or paths in which * stands for anything.
@@ -38,6 +45,7 @@ struct Scheme {
   /// For the weights and inputs of the first and the last layer; none: they are like the others.
   std::optional<QuantizerSpec> edge_weight = {}, edge_input = {};
   Place place = Place::automatic;
+  BnPlace bn = BnPlace::apart;
   bool xnor = false;  // XNOR-Net's output scale K
 
   /// Whether it changes a model at all.
@@ -51,7 +59,8 @@ std::string to_string(const Scheme& scheme);
 /// Every form, key, quantizer, observer and option, a line each.
 std::string scheme_help();
 
-/// Puts the quantizers of a scheme into a float model.
-Report apply(nn::Layer& model, const Scheme& scheme);
+/// Puts the quantizers of a scheme into a float model. To fuse batch norms it must run the model
+/// once, on `example` [1, H, W, C].
+Report apply(nn::Layer& model, const Scheme& scheme, const Tensor& example = {});
 
 }  // namespace pare::quant

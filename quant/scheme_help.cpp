@@ -78,6 +78,8 @@ constexpr const char* kForms =
     "                  left float then\n"
     "  place           where activations are quantized: auto, act (in place of the\n"
     "                  nonlinearity), input\n"
+    "  bn              apart, fused (batch norm is folded into the convolution in training, too),\n"
+    "                  corrected (likewise, weights folded with running statistics)\n"
     "  xnor            on: multiply outputs by XNOR-Net's K (binary activations)\n"
     "and with options, which hold for weights and activations, or for one with w_ or a_ before\n"
     "their name. What is listed first is used if nothing is said.\n";

@@ -118,6 +118,14 @@ void set_xnor(Scheme& s, const std::string& text) {
   s.xnor = text == "on";
 }
 
+void set_bn(Scheme& s, const std::string& text) {
+  if (!s.weight) refuse("bn has no effect: weights are float");
+  if (text != "apart" && text != "fused" && text != "corrected") {
+    refuse("bn is one of apart, fused, corrected; got '" + text + "'");
+  }
+  s.bn = text == "apart" ? BnPlace::apart : text == "fused" ? BnPlace::fused : BnPlace::corrected;
+}
+
 void set_edges(Scheme& s, const std::string& text) {
   if (s.weight) s.edge_weight = checked(parse_quantizer(text, Role::weight));
   if (s.activation) s.edge_input = checked(parse_quantizer(text, Role::activation));
@@ -125,15 +133,15 @@ void set_edges(Scheme& s, const std::string& text) {
 
 /// Keys of the scheme itself; W and A come before.
 void set_keys(Scheme& s, std::vector<Item>& items) {
+  static const std::set<std::string> kOurs = {"keep", "place", "xnor", "edges", "bn"};
   bool kept = false;
   for (Item& i : items) {
-    const bool ours =
-        i.name == "keep" || i.name == "place" || i.name == "xnor" || i.name == "edges";
-    if (!ours) continue;
+    if (!kOurs.count(i.name)) continue;
     if (!s.active()) refuse(i.name + " has no effect: this scheme quantizes nothing");
     if (i.name == "keep") set_keep(s, i.text), kept = true;
     if (i.name == "place") set_place(s, i.text);
     if (i.name == "xnor") set_xnor(s, i.text);
+    if (i.name == "bn") set_bn(s, i.text);
     if (i.name == "edges") set_edges(s, i.text);
     i.used = true;
   }
@@ -170,7 +178,7 @@ std::string sides(const Scheme& s) {
 }
 
 void check_all_used(const Scheme& s, const std::vector<Item>& items) {
-  std::vector<std::string> names = {"W", "A", "keep", "place", "xnor", "edges"};
+  std::vector<std::string> names = {"W", "A", "keep", "place", "xnor", "edges", "bn"};
   for (const auto* side : {&s.weight, &s.activation}) {
     if (!*side) continue;
     for (const Option& o : options_of(**side)) names.push_back(o.name);
@@ -181,6 +189,9 @@ void check_all_used(const Scheme& s, const std::vector<Item>& items) {
 }
 
 void check_whole(const Scheme& s) {
+  if (s.xnor && s.bn != BnPlace::apart) {
+    refuse("xnor=on multiplies outputs between convolution and batch norm: they cannot be fused");
+  }
   if (s.xnor && s.place == Place::act) {
     refuse("xnor=on needs the real values that place=act has already replaced");
   }
@@ -250,6 +261,7 @@ std::string to_string(const Scheme& s) {
   if (s.keep != usual) text += ",keep=" + keep_text(s);
   if (edges) text += ",edges=" + name_and_bits(s.edge_weight ? *s.edge_weight : *s.edge_input);
   if (s.place != Place::automatic) text += s.place == Place::act ? ",place=act" : ",place=input";
+  if (s.bn != BnPlace::apart) text += s.bn == BnPlace::fused ? ",bn=fused" : ",bn=corrected";
   if (s.xnor) text += ",xnor=on";
   return text + options_text(s);
 }

@@ -104,7 +104,8 @@ TEST_CASE("scheme: written and read back") {
         "W=ternary,A=ternary,w_threshold=0.6,a_threshold=0.3", "W=lsq:4,A=lsq:4,edges=lsq:8",
         "W=uniform:8,A=uniform:8,keep=none,w_observer=percentile,tail=0.01,a_observer=mse",
         "W=iao:8,A=iao:8,scheme=affine,per=tensor,range=average",
-        "W=float,A=pact:3,clip=0,observer=mse", "W=lsq+:4,A=lsq+:4,rounding=half-away"}) {
+        "W=float,A=pact:3,clip=0,observer=mse", "W=lsq+:4,A=lsq+:4,rounding=half-away",
+        "W=iao:8,A=iao:8,keep=none,bn=corrected"}) {
     CHECK(quant::to_string(parse_scheme(text)) == text);
   }
   CHECK(quant::to_string(parse_scheme("wbab:W3A2")) == "W=ternary,A=binary");
@@ -144,6 +145,9 @@ TEST_CASE("scheme: what cannot be understood is refused") {
                            "A=lsq:4,per=channel,place=act",
                            "W=lsq:4,edges=pact:8",
                            "W=lsq:4,edges=8",
+                           "A=lsq:4,bn=fused",
+                           "W=lsq:4,bn=merged",
+                           "wbab:W2A2,xnor=on,bn=fused",
                            "W=binary,W"}) {
     CAPTURE(text);
     CHECK(contains(message_of([&] { parse_scheme(text); }), "quant: "));
