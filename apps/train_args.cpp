@@ -49,7 +49,7 @@ void run_fields(TrainArgs& a, cli::Fields& f) {
     {.placeholder = "FILE"});
   f(a.save_every, "save-every", "write last.safetensors every N steps too; 0: after epochs only",
     {.min = 0});
-  f(a.threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
+  a.compute.fields(f);
   f(a.quiet, "quiet", "print nothing but errors and the JSON result");
   f(a.json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
 }

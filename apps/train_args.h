@@ -5,6 +5,7 @@
 #include <string>
 
 #include "apps/cli.h"
+#include "apps/compute.h"
 #include "apps/data.h"
 #include "apps/model.h"
 #include "nn/optim.h"
@@ -16,7 +17,7 @@ struct TrainArgs {
   DataArgs data;
   bool augment = false, no_augment = false;
 
-  int64_t epochs = 160, batch_size = 128, steps = 0, seed = 1, threads = 0, save_every = 0;
+  int64_t epochs = 160, batch_size = 128, steps = 0, seed = 1, save_every = 0;
   std::string optimizer = "sgd", schedule = "cosine";
   float lr = 0.1f, wd = 1e-4f, momentum = 0.9f;
   float label_smoothing = 0, clip_grad = 0, ema = 0;
@@ -24,6 +25,7 @@ struct TrainArgs {
   float quant_lr = 1, quant_wd = 1e-4f;
   bool nesterov = false, no_decay_norm = false;
 
+  ComputeArgs compute;
   std::string init, refine, out;
   bool resume = false, force = false, quiet = false, json = false;
 

@@ -49,7 +49,7 @@ class Run {
                                        : RunFolder::Mode::fresh) {}
 
   int operator()() {
-    set_num_threads(static_cast<int>(args_.threads));
+    args_.compute.apply();
     read_start();
     train_images_ = load_split(args_.data, datasets::Split::train);
     test_images_ = load_split(args_.data, datasets::Split::test);

@@ -47,7 +47,7 @@ void RunArgs::fields(cli::Fields& f) {
   f.group("Run");
   f(steps, "steps", "repetitions that are timed", {.min = 1});
   f(warmup, "warmup", "repetitions before, not timed", {.min = 0});
-  f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
+  compute.fields(f);
   f(precision, "precision", "numbers that are multiplied: fp32",
     {.one_of = {"fp32"}, .placeholder = "NAME"});
   f(serve, "serve",
@@ -60,8 +60,6 @@ void RunArgs::fields(cli::Fields& f) {
 void RunArgs::check(const cli::Given& given) const {
   PARE_CHECK(!(serve && given.has("steps")), "--serve and --steps exclude each other");
 }
-
-void RunArgs::apply() const { set_num_threads(static_cast<int>(threads)); }
 
 std::string RunArgs::describe_steps() const {
   return fmt::format("{} to warm up, {} timed", warmup, steps);
@@ -92,6 +90,7 @@ Json machine_json(const RunArgs& args) {
   return {{"isa", isa_name(active_isa())},
           {"threads", num_threads()},
           {"precision", args.precision},
+          {"winograd", args.compute.winograd},
           {"commit", kCommit},
           {"peak_flops", kernels::peak_flops()}};
 }

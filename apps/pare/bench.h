@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "apps/cli.h"
+#include "apps/compute.h"
 #include "apps/console.h"
 #include "apps/json.h"
 
@@ -15,14 +16,13 @@ namespace pare::bench {
 
 /// The flags that every measurement has.
 struct RunArgs {
-  int64_t threads = 0, steps = 20, warmup = 3;
+  ComputeArgs compute;
+  int64_t steps = 20, warmup = 3;
   std::string precision = "fp32";
   bool serve = false, quiet = false, json = false;
 
   void fields(cli::Fields& f);
   void check(const cli::Given& given) const;
-  /// What is chosen for the whole process. A further precision is switched on here.
-  void apply() const;
   Console::Options console() const { return {.json = json || serve, .quiet = quiet || serve}; }
   /// "3 to warm up, 20 timed"
   std::string describe_steps() const;

@@ -19,8 +19,9 @@ struct ConvArgs {
   std::vector<int64_t> shape, kernel{3}, stride{1}, pad, dilation{1};
   int64_t groups = 1, batch_size = 32, image_size = 0;
   ModelArgs model;
-  RunArgs run{.steps = 10};
+  RunArgs run;
 
+  ConvArgs() { run.steps = 10; }
   void fields(cli::Fields& f) {
     f.group("One convolution");
     f(shape, "shape", "height,width,inputs,outputs", {.min = 1});
@@ -203,7 +204,7 @@ std::vector<ConvLayer> layers_of(const ConvArgs& args, bool one) {
 }
 
 int bench_conv(const ConvArgs& args, bool one) {
-  args.run.apply();
+  args.run.compute.apply();
   Console console(args.run.console());
   const std::vector<ConvLayer> layers = layers_of(args, one);
   PARE_CHECK(!layers.empty(), args.model.model, " has no convolution");

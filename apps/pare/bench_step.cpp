@@ -184,7 +184,7 @@ int bench_steps(Mode mode, const std::string& examples, int argc, char** argv) {
                  argc, argv);
   if (given.leave) return 0;
   args.run.check(given);
-  args.run.apply();
+  args.run.compute.apply();
   Console console(args.run.console());
   const ModelCard card = args.card();
   Workload work(card, args.batch_size, mode);

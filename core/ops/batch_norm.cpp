@@ -284,16 +284,18 @@ Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
   const Tensor y = Tensor::deferred(x.shape(), work, {s.x, residual});
   std::optional<QuantRule> rule;
   if (quant) rule = quant->rule;
+  std::vector<Tensor> inputs{x, gamma, beta, residual};
+  if (quant) inputs.insert(inputs.end(), {quant->scale, quant->zero});
   return record(
       "batch_norm",
-      {{"eps", s.eps}, {"running_mean", s.running_mean}, {"running_var", s.running_var}}, y,
-      {x, gamma, beta, residual, quant ? quant->scale : Tensor{}, quant ? quant->zero : Tensor{}},
+      {{"eps", s.eps}, {"running_mean", s.running_mean}, {"running_var", s.running_var}}, y, inputs,
       [s, f, residual = residual.detach(), rule](const Tensor& dy, Needs need) -> Grads {
         const kernels::Finish finish{f, rule ? &rule->q : nullptr};
         Gradients g = normalize_backward(s, residual, finish, dy, need[0], need[3]);
-        Grads grads{g.dx, g.dgamma, g.dbeta, g.dresidual, {}, {}};
-        if (need[4]) grads[4] = Tensor::scalar(rule->scale_grad(g.quant));
-        if (need[5]) grads[5] = Tensor::scalar(rule->zero_grad(g.quant));
+        Grads grads{g.dx, g.dgamma, g.dbeta, g.dresidual};
+        if (!rule) return grads;
+        grads.push_back(need[4] ? Tensor::scalar(rule->scale_grad(g.quant)) : Tensor{});
+        grads.push_back(need[5] ? Tensor::scalar(rule->zero_grad(g.quant)) : Tensor{});
         return grads;
       });
 }

@@ -25,12 +25,7 @@ using Choice = std::optional<WinogradKind>;
 WinogradUse& use() {
   static WinogradUse value = [] {
     const char* text = std::getenv("PARE_WINOGRAD");
-    const std::string name = text ? text : "auto";
-    PARE_CHECK(name == "auto" || name == "off" || name == "always", "PARE_WINOGRAD: got '", name,
-               "', expected auto, off or always");
-    return name == "auto"  ? WinogradUse::automatic
-           : name == "off" ? WinogradUse::off
-                           : WinogradUse::always;
+    return parse_winograd_use(text ? text : "auto");
   }();
   return value;
 }
@@ -150,6 +145,17 @@ Choice choose(const std::vector<WinogradKind>& kinds, const std::string& key, Me
 
 WinogradUse winograd_use() { return use(); }
 void set_winograd_use(WinogradUse value) { use() = value; }
+
+const char* winograd_use_name(WinogradUse value) {
+  return value == WinogradUse::off ? "off" : value == WinogradUse::always ? "always" : "auto";
+}
+
+WinogradUse parse_winograd_use(std::string_view name) {
+  for (const auto value : {WinogradUse::off, WinogradUse::automatic, WinogradUse::always}) {
+    if (name == winograd_use_name(value)) return value;
+  }
+  PARE_CHECK(false, "winograd: got '", name, "', expected auto, off or always");
+}
 
 std::vector<WinogradKind> winograd_kinds(const GatherPass& pass) {
   std::vector<WinogradKind> kinds;
