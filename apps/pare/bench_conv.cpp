@@ -186,7 +186,7 @@ Json result(const ConvArgs& args, const std::string& model, const std::vector<Me
   for (Pass pass : kPasses) totals[name_of(pass)] = total(all, pass).json();
   Json json{{"bench", "conv"},
             {"model", model},
-            {"batch_size", args.batch_size},
+            {"batch", args.batch_size},
             {"layers", layers},
             {"total", totals}};
   json.update(machine_json(args.run));

@@ -161,7 +161,7 @@ Json result(const StepArgs& args, const ModelCard& card, const Workload& work, M
   Json json{{"bench", name_of(mode)},
             {"model", card.args.model},
             {"quant", card.args.quant},
-            {"batch_size", args.batch_size},
+            {"batch", args.batch_size},
             {"image", std::vector<int64_t>(card.image.begin(), card.image.end())},
             {"params", work.summary().params},
             {"flops_per_image", r.flops},

@@ -210,7 +210,11 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/compare"))
     parser.add_argument("jobs", nargs="*", default=DEFAULT_JOBS)
     args = parser.parse_args()
-    Comparison(args).run([Job(text) for text in args.jobs])
+    jobs = [Job(text) for text in args.jobs]
+    for program in ["pare"] + ["dnnl_conv"] * any(job.layers for job in jobs):
+        if not (args.bin / program).exists():
+            sys.exit(f"compare: {args.bin} has no {program}; build it with scripts/build")
+    Comparison(args).run(jobs)
     print(f"\ncompare: the figures and charts are in {args.out}")
 
 

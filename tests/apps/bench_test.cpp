@@ -36,7 +36,7 @@ TEST_CASE("bench train and infer report speed, share of the peak and memory") {
     CHECK(json["bench"] == form);
     CHECK(json["model"] == "nin");
     CHECK(json["quant"] == "");
-    CHECK(json["batch_size"] == 4);
+    CHECK(json["batch"] == 4);
     CHECK(json["image"] == Json({32, 32, 3}));
     check_machine(json);
     check_spread(json["images_per_second"]);
