@@ -2,6 +2,7 @@
 import argparse
 import json
 import math
+import os
 import pathlib
 import platform
 import subprocess
@@ -49,7 +50,8 @@ class Job:
 class Comparison:
     def __init__(self, args):
         self.args, self.pare = args, args.bin / "pare"
-        self.out = {"machine": {"cpu": cpu_name(), "threads": args.threads}, "versions": {},
+        self.out = {"machine": {"cpu": cpu_name(), "threads": args.threads,
+                                "load_before": os.getloadavg()[0]}, "versions": {},
                     "date": time.strftime("%Y-%m-%d"), "rounds": args.rounds,
                     "steps": [], "layers": []}
 
@@ -214,6 +216,9 @@ def main():
     for program in ["pare"] + ["dnnl_conv"] * any(job.layers for job in jobs):
         if not (args.bin / program).exists():
             sys.exit(f"compare: {args.bin} has no {program}; build it with scripts/build")
+    if os.getloadavg()[0] > 0.5:
+        print(f"compare: the load is {os.getloadavg()[0]:.1f}, other programs are running: expect "
+              "noise", file=sys.stderr)
     Comparison(args).run(jobs)
     print(f"\ncompare: the figures and charts are in {args.out}")
 
