@@ -18,6 +18,46 @@ std::vector<std::string> model_names() {
   return names;
 }
 
+/// {"layer1.0.conv1": {"out": 9, "bias": true}, "layer1.0.bn1": "removed"}
+Json changes_json(const nn::LayerChanges& changes) {
+  Json json = Json::object();
+  for (const auto& [path, change] : changes) {
+    Json& entry = json[path];
+    if (change.removed) {
+      entry = "removed";
+      continue;
+    }
+    const auto put = [&](const char* key, const auto& value) {
+      if (value) entry[key] = *value;
+    };
+    put("in", change.in), put("out", change.out), put("groups", change.groups);
+    put("bias", change.bias);
+  }
+  return json;
+}
+
+nn::LayerChanges changes_from(const Json& json, const std::string& file) {
+  nn::LayerChanges changes;
+  for (const auto& item : json.items()) {
+    const std::string& path = item.key();
+    const Json& entry = item.value();
+    nn::LayerChange& change = changes[path];
+    change.removed = entry == "removed";
+    if (change.removed) continue;
+    size_t known = 0;
+    const auto take = [&](const char* key, auto& value) {
+      if (!entry.contains(key)) return;
+      value = entry[key].get<typename std::decay_t<decltype(value)>::value_type>();
+      ++known;
+    };
+    take("in", change.in), take("out", change.out), take("groups", change.groups);
+    take("bias", change.bias);
+    PARE_CHECK(entry.is_object() && known == entry.size(), file, ": the change of ", path, " to ",
+               entry.dump(), " is not understood", hint("it was written by another version"));
+  }
+  return changes;
+}
+
 }  // namespace
 
 void ModelArgs::fields(cli::Fields& f, bool with_quant) {
@@ -43,10 +83,10 @@ std::string canonical_quant(const std::string& text) {
 
 nn::Metadata ModelCard::metadata() const {
   ModelArgs copy = args;
-  const Json card{
-      {"version", kVersion}, {"model", cli::to_json(copy)},
-      {"classes", classes},  {"image", std::vector<int64_t>(image.begin(), image.end())},
-      {"dataset", dataset},  {"normalize", normalize}};
+  Json card{{"version", kVersion}, {"model", cli::to_json(copy)},
+            {"classes", classes},  {"image", std::vector<int64_t>(image.begin(), image.end())},
+            {"dataset", dataset},  {"normalize", normalize}};
+  if (!changes.empty()) card["changes"] = changes_json(changes);
   return {{kCard, card.dump()}};
 }
 
@@ -63,6 +103,7 @@ std::optional<ModelCard> ModelCard::read(const safetensors::File& file, const st
     card.image = Shape(json.at("image").get<std::vector<int64_t>>());
     card.dataset = json.at("dataset").get<std::string>();
     card.normalize = json.at("normalize").get<std::string>();
+    if (json.contains("changes")) card.changes = changes_from(json["changes"], path);
     return card;
   } catch (const nlohmann::json::exception& e) {
     throw Error(str(path, ": the description of its model is damaged: ", e.what()), "model");
@@ -84,7 +125,7 @@ Shape usual_image(const std::string& model) {
   throw Error(str("no model is called '", model, "'"), "usual_image");
 }
 
-nn::Layer build_float(const ModelCard& card) {
+nn::Layer build_original(const ModelCard& card) {
   const ModelArgs& a = card.args;
   return models::make(a.model, {.classes = card.classes,
                                 .image = card.image,
@@ -94,6 +135,12 @@ nn::Layer build_float(const ModelCard& card) {
                                 .stem = a.stem,
                                 .bn_momentum = a.bn_momentum,
                                 .dropout = a.dropout});
+}
+
+nn::Layer build_float(const ModelCard& card) {
+  nn::Layer model = build_original(card);
+  nn::apply_changes(model, card.changes);
+  return model;
 }
 
 std::string quantize(nn::Layer& model, const ModelCard& card) {

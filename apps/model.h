@@ -9,6 +9,7 @@
 #include "core/safetensors.h"
 #include "models/models.h"
 #include "nn/checkpoint.h"
+#include "nn/layer_changes.h"
 #include "nn/module.h"
 
 namespace pare {
@@ -31,6 +32,7 @@ struct ModelCard {
   int64_t classes = 10;
   Shape image = {32, 32, 3};
   std::string dataset = {}, normalize = {};  // it was trained on
+  nn::LayerChanges changes = {};             // by folding or pruning, before quantizers go in
 
   /// For the metadata of a checkpoint.
   nn::Metadata metadata() const;
@@ -45,7 +47,9 @@ void adopt(ModelArgs& args, const ModelCard& card, const cli::Given& given,
 
 /// [H, W, C] of what a model of this name is usually fed.
 Shape usual_image(const std::string& model);
-/// An uninitialized float model.
+/// The uninitialized float model that the card's name and options build.
+nn::Layer build_original(const ModelCard& card);
+/// The same with the card's changes.
 nn::Layer build_float(const ModelCard& card);
 /// Puts the card's quantizers in. Returns lines for the user; none for a float model.
 std::string quantize(nn::Layer& model, const ModelCard& card);

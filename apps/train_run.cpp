@@ -61,12 +61,18 @@ class Run {
   /// The weights to start from; what they say about model and data holds unless flags say
   /// otherwise.
   void read_start() {
+    if (args_.resume) {
+      const std::string last = folder_.file("last.safetensors");
+      const auto card = ModelCard::read(safetensors::read_header(last), last);
+      if (card) card_.changes = card->changes;
+      return;
+    }
     start_ = args_.init.empty() ? args_.refine : args_.init;
-    if (args_.resume) start_.clear();
     if (start_.empty()) return;
     start_file_ = safetensors::read(start_);
     const auto card = ModelCard::read(start_file_, start_);
     if (!card) return;
+    card_.changes = card->changes;
     std::set<std::string> skip{"bn-momentum", "dropout"};
     if (!args_.init.empty()) skip.insert("quant");
     adopt(args_.model, *card, given_, skip, start_);
@@ -74,8 +80,8 @@ class Run {
   }
 
   void build_model() {
-    card_ = {args_.model, train_images_->classes(), train_images_->image, args_.data.name(),
-             args_.data.normalization()};
+    card_ = {args_.model,       train_images_->classes(),   train_images_->image,
+             args_.data.name(), args_.data.normalization(), card_.changes};
     model_ = build_float(card_);
     Rng rng(static_cast<uint64_t>(args_.seed));
     nn::init(model_, rng, models::init_options(args_.model.model));

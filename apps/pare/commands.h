@@ -23,6 +23,7 @@ int dispatch(const Menu& menu, int argc, char** argv);
 int train_command(int argc, char** argv);
 int eval_command(int argc, char** argv);
 int info_command(int argc, char** argv);
+int fold_command(int argc, char** argv);
 int compare_command(int argc, char** argv);
 int bench_command(int argc, char** argv);
 

@@ -3,8 +3,7 @@
 #include <chrono>
 
 #include "apps/console.h"
-#include "apps/data.h"
-#include "apps/model.h"
+#include "apps/loaded_model.h"
 #include "apps/pare/commands.h"
 #include "core/kernels/isa.h"
 #include "core/parallel.h"
@@ -34,52 +33,24 @@ struct EvalArgs {
   }
 };
 
-/// A checkpoint says what it holds and what it was trained on; for other files the flags must.
-ModelCard card_of(EvalArgs& args, const cli::Given& given, const safetensors::File& file) {
-  const auto card = ModelCard::read(file, args.weights);
-  if (!card) {
-    PARE_CHECK(given.has("model"), args.weights, ": does not say which model it holds",
-               hint("add --model (and --quant, --widths, ... if they apply)"));
-    return {.args = args.model};
-  }
-  adopt(args.model, *card, given, {"bn-momentum", "dropout"}, args.weights);
-  args.data.adopt(card->dataset, card->normalize, given);
-  return *card;
-}
-
 int eval(EvalArgs& args, const cli::Given& given) {
   PARE_CHECK(!args.weights.empty(), "--weights is needed: the file to test");
   set_num_threads(static_cast<int>(args.threads));
-  args.model.quant = canonical_quant(args.model.quant);
   Console console({.json = args.json, .quiet = args.quiet});
-
-  const safetensors::File file = safetensors::read(args.weights);
-  ModelCard card = card_of(args, given, file);
-  const bool ours = !card.dataset.empty();
-  const auto images = load_split(args.data, datasets::Split::test);
-  PARE_CHECK(
-      !ours || (card.classes == images->classes() && card.image.dim(-1) == images->image.dim(-1)),
-      args.weights, ": was made for ", card.classes, " classes and ", card.image.dim(-1),
-      " channels, ", args.data.name(), " has ", images->classes(), " and ", images->image.dim(-1));
-  card.args = args.model;
-  card.classes = images->classes();
-  card.image = images->image;
-  nn::Layer model = build_float(card);
-  quantize(model, card);
-  load_weights(model, file, args.weights);
+  LoadedModel loaded = load_model(args.model, args.data, given, args.weights);
 
   console.print(fmt::format("pare eval  {}, {} threads", isa_name(active_isa()), num_threads()));
   console.entry("model", fmt::format("{}  from {}", args.model.model, args.weights));
   if (!args.model.quant.empty()) console.entry("quantized", args.model.quant);
   console.entry("test on", fmt::format("{}  {}, normalized as {}", args.data.name(),
-                                       describe_images(*images), args.data.normalization()));
+                                       describe_images(*loaded.images), args.data.normalization()));
 
-  const auto batches = test_batches(args.data, images);
+  const auto batches = test_batches(args.data, loaded.images);
   batches->start(0);
   const auto began = std::chrono::steady_clock::now();
-  const nn::Score score = nn::evaluate(model, *batches, [&](const nn::Score& s) {
-    console.status(
-        fmt::format("{} of {} images, top-1 {:.2f} %", s.samples, images->count(), s.top1()));
+  const nn::Score score = nn::evaluate(loaded.model, *batches, [&](const nn::Score& s) {
+    console.status(fmt::format("{} of {} images, top-1 {:.2f} %", s.samples, loaded.images->count(),
+                               s.top1()));
     return true;
   });
   const double seconds =

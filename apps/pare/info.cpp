@@ -8,6 +8,7 @@
 #include "core/kernels/isa.h"
 #include "datasets/datasets.h"
 #include "nn/describe.h"
+#include "nn/trace_channels.h"
 #include "quant/scheme.h"
 
 namespace pare {
@@ -16,7 +17,7 @@ namespace {
 
 struct InfoArgs {
   ModelArgs model;
-  std::string weights;
+  std::string weights, graph;
   int64_t classes = 10;
   std::vector<int64_t> image;
   bool isa = false, quant_help = false, quiet = false, json = false;
@@ -24,6 +25,10 @@ struct InfoArgs {
   void fields(cli::Fields& f) {
     f.group("What");
     f(weights, "weights", "describe this checkpoint", {.placeholder = "FILE"});
+    f(graph, "graph",
+      "instead of the layers: ops (what is computed from what), channels (which go together), or "
+      "a drawing of the ops for dot (Graphviz) or mermaid",
+      {.one_of = {"ops", "channels", "dot", "mermaid"}, .placeholder = "FORM"});
     f(isa, "isa", "the instruction sets this machine has, and the one in use");
     f(quant_help, "quant-help", "the forms that --quant understands");
     model.fields(f);
@@ -120,17 +125,30 @@ ModelCard card_of(const InfoArgs& args, const cli::Given& given, const safetenso
   return *saved;
 }
 
+std::string graph_text(nn::Layer& model, const Shape& image, const std::string& form) {
+  const nn::Graph graph = nn::trace(model, Tensor::zeros({1, image[0], image[1], image[2]}));
+  if (form == "dot") return nn::graphviz(graph);
+  if (form == "mermaid") return nn::mermaid(graph);
+  return form == "ops" ? nn::table(graph) : nn::table(graph, nn::channels(graph));
+}
+
 int show_model(const InfoArgs& args, const cli::Given& given, Console& console) {
   ModelCard card = card_of(args);
   safetensors::File file;
   if (!args.weights.empty()) {
     file = safetensors::read(args.weights);
     card = card_of(args, given, file);
-    show_card(console, card, file);
+    if (args.graph.empty()) show_card(console, card, file);
   }
   nn::Layer model = build_float(card);
   quantize(model, card);
   if (!args.weights.empty()) load_weights(model, file, args.weights);
+  if (!args.graph.empty()) {
+    const std::string text = graph_text(model, card.image, args.graph);
+    console.print(text.substr(0, text.find_last_not_of('\n') + 1));
+    console.result({{"model", card.args.model}, {"graph", text}});
+    return 0;
+  }
   const nn::Summary summary = nn::summarize(model, card.image);
   console.print(nn::table(summary));
   Json layers = Json::array();
@@ -171,7 +189,8 @@ int info_command(int argc, char** argv) {
                   .summary = "What is in a model, a checkpoint, or this build.",
                   .examples = "  pare info\n"
                               "  pare info --model nin_gc --quant wbab:W2A2\n"
-                              "  pare info --weights runs/float/best.safetensors\n"},
+                              "  pare info --weights runs/float/best.safetensors\n"
+                              "  pare info --model resnet20 --graph dot | dot -Tsvg > graph.svg\n"},
                  argc, argv);
   return given.leave ? 0 : info(args, given);
 }

@@ -1,0 +1,42 @@
+#include "apps/loaded_model.h"
+
+namespace pare {
+
+namespace {
+
+ModelCard card_of(ModelArgs& args, DataArgs& data, const cli::Given& given,
+                  const safetensors::File& file, const std::string& weights) {
+  const auto card = ModelCard::read(file, weights);
+  if (!card) {
+    PARE_CHECK(given.has("model"), weights, ": does not say which model it holds",
+               hint("add --model (and --quant, --widths, ... if they apply)"));
+    return {.args = args};
+  }
+  adopt(args, *card, given, {"bn-momentum", "dropout"}, weights);
+  data.adopt(card->dataset, card->normalize, given);
+  return *card;
+}
+
+}  // namespace
+
+LoadedModel load_model(ModelArgs& args, DataArgs& data, const cli::Given& given,
+                       const std::string& weights) {
+  args.quant = canonical_quant(args.quant);
+  const safetensors::File file = safetensors::read(weights);
+  ModelCard card = card_of(args, data, given, file, weights);
+  const bool ours = !card.dataset.empty();
+  const auto images = load_split(data, datasets::Split::test);
+  PARE_CHECK(
+      !ours || (card.classes == images->classes() && card.image.dim(-1) == images->image.dim(-1)),
+      weights, ": was made for ", card.classes, " classes and ", card.image.dim(-1), " channels, ",
+      data.name(), " has ", images->classes(), " and ", images->image.dim(-1));
+  card.args = args;
+  card.classes = images->classes();
+  card.image = images->image;
+  nn::Layer model = build_float(card);
+  quantize(model, card);
+  load_weights(model, file, weights);
+  return {std::move(card), file.metadata, std::move(model), images};
+}
+
+}  // namespace pare

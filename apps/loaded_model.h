@@ -1,0 +1,24 @@
+#pragma once
+// A model from a file, with images to test it on: what programs that look at trained models share.
+
+#include <memory>
+#include <string>
+
+#include "apps/data.h"
+#include "apps/model.h"
+
+namespace pare {
+
+struct LoadedModel {
+  ModelCard card;
+  nn::Metadata metadata;  // all that the file says
+  nn::Layer model;
+  std::shared_ptr<const datasets::ImageSet> images;
+};
+
+/// A checkpoint says what it holds and what it was trained on; for other files the flags must.
+/// `args` and `data` take over what the file says.
+LoadedModel load_model(ModelArgs& args, DataArgs& data, const cli::Given& given,
+                       const std::string& weights);
+
+}  // namespace pare
