@@ -99,6 +99,7 @@ std::optional<ModelCard> ModelCard::read(const safetensors::File& file, const st
     cli::Fields fields;
     card.args.fields(fields);
     cli::inherit(fields, json.at("model"), {}, path);
+    card.args.quant = canonical_quant(card.args.quant);  // an older text for the same
     card.classes = json.at("classes").get<int64_t>();
     card.image = Shape(json.at("image").get<std::vector<int64_t>>());
     card.dataset = json.at("dataset").get<std::string>();
