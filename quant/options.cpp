@@ -1,10 +1,10 @@
 #include "quant/options.h"
 
 #include <algorithm>
-#include <numeric>
 #include <sstream>
 
 #include "core/error.h"
+#include "nn/nearest.h"
 
 namespace pare::quant {
 
@@ -70,28 +70,7 @@ Options complete(const std::vector<Option>& options, const Options& given, const
 }
 
 std::string nearest(const std::string& word, const std::vector<std::string>& names) {
-  std::string best;
-  size_t fewest =
-      std::max<size_t>(2, word.size() / 3) + 1;  // changes that are still a typing error
-  for (const std::string& name : names) {
-    // Levenshtein distance, one row at a time.
-    std::vector<size_t> row(name.size() + 1);
-    std::iota(row.begin(), row.end(), size_t{0});
-    for (size_t i = 0; i < word.size(); ++i) {
-      size_t diagonal = row[0];
-      row[0] = i + 1;
-      for (size_t j = 0; j < name.size(); ++j) {
-        const size_t changed = diagonal + (word[i] != name[j]);
-        diagonal = row[j + 1];
-        row[j + 1] = std::min({row[j + 1] + 1, row[j] + 1, changed});
-      }
-    }
-    if (row.back() > 0 && row.back() < fewest && row.back() < name.size()) {
-      fewest = row.back();
-      best = name;
-    }
-  }
-  return best;
+  return nn::nearest(word, names);
 }
 
 std::string join(const std::vector<std::string>& words) {
