@@ -32,12 +32,16 @@ bool kept(const std::vector<std::string>& keep, const LayerInfo& info) {
 }
 
 // A name that fits no layer is a typing error, found before the model is touched.
-void check_names(nn::Layer& model, const std::vector<std::string>& keep) {
+void check_names(nn::Layer& model, const Scheme& s) {
   const std::vector<LayerInfo> all = layers(model);
   PARE_CHECK(!all.empty(), "quant: the model has no Conv2d or Linear layer");
-  for (const std::string& word : keep) {
+  std::vector<std::string> words = s.keep;
+  for (const auto* side : {&s.weight_bits, &s.input_bits}) {
+    for (const LayerBits& entry : *side) words.push_back(entry.layer);
+  }
+  for (const std::string& word : words) {
     PARE_CHECK(std::any_of(all.begin(), all.end(), [&](const auto& i) { return names(word, i); }),
-               "quant: keep=", word, " names no layer of this model",
+               "quant: ", word, " names no layer of this model",
                hint("say first, last or a path such as " + all.back().path + "; * fits anything"));
   }
 }
@@ -56,6 +60,19 @@ Place resolve(nn::Layer& model, const Scheme& s) {
   return between ? Place::act : Place::input;
 }
 
+/// The quantizer of one side of a layer, with the bits that the scheme has for that layer.
+std::optional<QuantizerSpec> with_bits(std::optional<QuantizerSpec> spec,
+                                       const std::vector<LayerBits>& entries,
+                                       const LayerInfo& info) {
+  for (auto e = entries.rbegin(); spec && e != entries.rend(); ++e) {
+    if (!names(e->layer, info)) continue;
+    if (e->bits == 32) return {};
+    spec->bits = e->bits;
+    return checked(*spec);
+  }
+  return spec;
+}
+
 nn::Layer made(const std::optional<QuantizerSpec>& spec, const Site& site) {
   return spec ? make_quantizer(*spec, site) : nn::Layer{};
 }
@@ -70,7 +87,7 @@ void check_replaceable(nn::Layer& model) {
 }  // namespace
 
 Report apply(nn::Layer& model, const Scheme& s, const Tensor& example) {
-  check_names(model, s.keep);
+  check_names(model, s);
   PARE_CHECK(s.bn == BnPlace::apart || example,
              "quant: bn=fused and bn=corrected need an example input, to see which batch norm "
              "follows which convolution");
@@ -81,8 +98,10 @@ Report apply(nn::Layer& model, const Scheme& s, const Tensor& example) {
   Report report = attach(model, [&](const LayerInfo& info) -> Spec {
     if (kept(s.keep, info)) return {};
     const bool edge = info.first() || info.last();
-    const auto& weight = edge && s.edge_weight ? s.edge_weight : s.weight;
-    const auto& input = edge && s.edge_input ? s.edge_input : s.activation;
+    const auto weight =
+        with_bits(edge && s.edge_weight ? s.edge_weight : s.weight, s.weight_bits, info);
+    const auto input =
+        with_bits(edge && s.edge_input ? s.edge_input : s.activation, s.input_bits, info);
     return {.weight = made(weight, info.site()),
             .input = replaces ? nn::Layer{} : made(input, info.site()),
             .xnor_scale = s.xnor};

@@ -38,12 +38,21 @@ enum class BnPlace : uint8_t {
   corrected  // likewise, with Krishnamoorthi's correction
 };
 
+/// Bits of the layers that a name fits; of several such entries the last one holds.
+struct LayerBits {
+  std::string layer;  // first, last or a path in which * stands for anything
+  int bits = 32;      // 32: float
+  bool operator==(const LayerBits&) const = default;
+};
+
 struct Scheme {
   std::optional<QuantizerSpec> weight = {}, activation = {};  // none: float; checked
   /// Layers left float: these words, or paths in which * stands for anything.
   std::vector<std::string> keep = {"first", "last"};
   /// For the weights and inputs of the first and the last layer; none: they are like the others.
   std::optional<QuantizerSpec> edge_weight = {}, edge_input = {};
+  /// Where bits differ from those of weight and activation, or of the edges; after `keep`.
+  std::vector<LayerBits> weight_bits = {}, input_bits = {};
   Place place = Place::automatic;
   BnPlace bn = BnPlace::apart;
   bool xnor = false;  // XNOR-Net's output scale K

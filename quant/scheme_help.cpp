@@ -76,6 +76,8 @@ constexpr const char* kForms =
     "  keep            layers left float: first, last, paths with *, joined by +, or none\n"
     "  edges           quantizer of the first and the last layer, such as lsq:8; they are not\n"
     "                  left float then\n"
+    "  bits            of some layers: conv1:8+layer3.*:2 (32: float; of names that fit, the last\n"
+    "                  one holds); w_bits, a_bits: of their weights or inputs alone\n"
     "  place           where activations are quantized: auto, act (in place of the\n"
     "                  nonlinearity), input\n"
     "  bn              apart, fused (batch norm is folded into the convolution in training, too),\n"

@@ -131,9 +131,42 @@ void set_edges(Scheme& s, const std::string& text) {
   if (s.activation) s.edge_input = checked(parse_quantizer(text, Role::activation));
 }
 
+/// "conv1:8+layer3.*:2"
+std::vector<LayerBits> layer_bits(const std::string& text) {
+  std::vector<LayerBits> all;
+  for (const std::string& entry : split(text, '+')) {
+    const size_t colon = entry.rfind(':');
+    if (colon == std::string::npos || colon == 0) {
+      refuse("bits wants layers and their bits, such as conv1:8+layer3.*:2; got '" + entry + "'");
+    }
+    const std::string layer = entry.substr(0, colon);
+    all.push_back({layer, number(entry.substr(colon + 1), "bits of " + layer)});
+  }
+  if (all.empty()) refuse("bits names no layer: leave it out");
+  return all;
+}
+
+/// bits is for both sides, as far as they are quantized; w_bits and a_bits are for one.
+void set_bits(Scheme& s, const Item& item) {
+  if (item.name == "w_bits" && !s.weight) refuse("w_bits has no effect: weights are float");
+  if (item.name == "a_bits" && !s.activation) refuse("a_bits has no effect: activations are float");
+  if (item.name != "a_bits" && s.weight) s.weight_bits = layer_bits(item.text);
+  if (item.name != "w_bits" && s.activation) s.input_bits = layer_bits(item.text);
+}
+
+void check_bits(const std::optional<QuantizerSpec>& side, const std::vector<LayerBits>& entries) {
+  for (const LayerBits& e : entries) {
+    if (e.bits == 32) continue;
+    QuantizerSpec other = *side;
+    other.bits = e.bits;
+    checked(other);
+  }
+}
+
 /// Keys of the scheme itself; W and A come before.
 void set_keys(Scheme& s, std::vector<Item>& items) {
-  static const std::set<std::string> kOurs = {"keep", "place", "xnor", "edges", "bn"};
+  static const std::set<std::string> kOurs = {"keep", "place", "xnor",   "edges",
+                                              "bn",   "bits",  "w_bits", "a_bits"};
   bool kept = false;
   for (Item& i : items) {
     if (!kOurs.count(i.name)) continue;
@@ -143,6 +176,7 @@ void set_keys(Scheme& s, std::vector<Item>& items) {
     if (i.name == "xnor") set_xnor(s, i.text);
     if (i.name == "bn") set_bn(s, i.text);
     if (i.name == "edges") set_edges(s, i.text);
+    if (i.name.ends_with("bits")) set_bits(s, i);
     i.used = true;
   }
   // Edges that are quantized are not left float, unless somebody says so.
@@ -178,7 +212,8 @@ std::string sides(const Scheme& s) {
 }
 
 void check_all_used(const Scheme& s, const std::vector<Item>& items) {
-  std::vector<std::string> names = {"W", "A", "keep", "place", "xnor", "edges", "bn"};
+  std::vector<std::string> names = {"W",     "A",  "keep", "place",  "xnor",
+                                    "edges", "bn", "bits", "w_bits", "a_bits"};
   for (const auto* side : {&s.weight, &s.activation}) {
     if (!*side) continue;
     for (const Option& o : options_of(**side)) names.push_back(o.name);
@@ -194,6 +229,9 @@ void check_whole(const Scheme& s) {
   }
   if (s.xnor && s.place == Place::act) {
     refuse("xnor=on needs the real values that place=act has already replaced");
+  }
+  if (!s.input_bits.empty() && s.place == Place::act) {
+    refuse("place=act quantizes in place of nonlinearities: a_bits are for the inputs of layers");
   }
   const bool channels =
       s.activation && s.activation->options.count("per") && s.activation->is("per", "channel");
@@ -224,6 +262,18 @@ std::string options_text(const Scheme& s) {
   return text;
 }
 
+std::string bits_text(const Scheme& s) {
+  const auto list = [](const char* key, const std::vector<LayerBits>& entries) {
+    std::string text;
+    for (const LayerBits& e : entries) {
+      text += (text.empty() ? str(",", key, "=") : "+") + e.layer + ":" + std::to_string(e.bits);
+    }
+    return text;
+  };
+  if (s.weight_bits == s.input_bits) return list("bits", s.weight_bits);
+  return list("w_bits", s.weight_bits) + list("a_bits", s.input_bits);
+}
+
 std::string keep_text(const Scheme& s) {
   std::string all;
   for (const std::string& k : s.keep) all += (all.empty() ? "" : "+") + k;
@@ -247,6 +297,8 @@ Scheme parse_scheme(const std::string& text) {
   set_keys(s, items);
   set_options(s.weight, items);
   set_options(s.activation, items);
+  check_bits(s.weight, s.weight_bits);
+  check_bits(s.activation, s.input_bits);
   check_all_used(s, items);
   check_whole(s);
   return s;
@@ -260,6 +312,7 @@ std::string to_string(const Scheme& s) {
       edges ? std::vector<std::string>{} : std::vector<std::string>{"first", "last"};
   if (s.keep != usual) text += ",keep=" + keep_text(s);
   if (edges) text += ",edges=" + name_and_bits(s.edge_weight ? *s.edge_weight : *s.edge_input);
+  text += bits_text(s);
   if (s.place != Place::automatic) text += s.place == Place::act ? ",place=act" : ",place=input";
   if (s.bn != BnPlace::apart) text += s.bn == BnPlace::fused ? ",bn=fused" : ",bn=corrected";
   if (s.xnor) text += ",xnor=on";

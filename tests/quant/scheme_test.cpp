@@ -105,7 +105,9 @@ TEST_CASE("scheme: written and read back") {
         "W=uniform:8,A=uniform:8,keep=none,w_observer=percentile,tail=0.01,a_observer=mse",
         "W=iao:8,A=iao:8,scheme=affine,per=tensor,range=average",
         "W=float,A=pact:3,clip=0,observer=mse", "W=lsq+:4,A=lsq+:4,rounding=half-away",
-        "W=iao:8,A=iao:8,keep=none,bn=corrected"}) {
+        "W=iao:8,A=iao:8,keep=none,bn=corrected", "W=lsq:4,A=lsq:4,bits=layer1*:8+first:32",
+        "W=lsq:4,A=lsq:4,edges=lsq:8,w_bits=a.b:2,a_bits=c:3,place=input",
+        "W=float,A=lsq:4,a_bits=conv1:8"}) {
     CHECK(quant::to_string(parse_scheme(text)) == text);
   }
   CHECK(quant::to_string(parse_scheme("wbab:W3A2")) == "W=ternary,A=binary");
@@ -148,6 +150,15 @@ TEST_CASE("scheme: what cannot be understood is refused") {
                            "A=lsq:4,bn=fused",
                            "W=lsq:4,bn=merged",
                            "wbab:W2A2,xnor=on,bn=fused",
+                           "W=lsq:4,bits=conv1",
+                           "W=lsq:4,bits=:8",
+                           "W=lsq:4,bits=",
+                           "W=lsq:4,bits=conv1:8++conv2:8",
+                           "W=lsq:4,bits=conv1:17",
+                           "W=lsq:4,a_bits=conv1:8",
+                           "W=binary,bits=conv1:2",
+                           "A=lsq:4,a_bits=conv1:8,place=act",
+                           "float,bits=conv1:8",
                            "W=binary,W"}) {
     CAPTURE(text);
     CHECK(contains(message_of([&] { parse_scheme(text); }), "quant: "));
@@ -285,6 +296,32 @@ TEST_CASE("apply: which layers stay float is up to keep") {
       message_of([&] { quant::apply(model, parse_scheme("W=binary,keep=layer9*")); });
   CHECK(contains(message, "layer9*"));
   CHECK(quantizers(model).weights.empty());  // found before anything was changed
+}
+
+TEST_CASE("apply: some layers have bits of their own") {
+  nn::Layer model = small("resnet20");
+  quant::apply(model, parse_scheme("W=uniform:4,A=uniform:4,edges=uniform:8,"
+                                   "w_bits=layer*:3+layer1.0*:2+layer2.0.conv1:32+last:5,"
+                                   "a_bits=layer3*:6"));
+  const auto bits = [&](const std::string& path) {
+    int w = 32, a = 32;
+    for (const quant::LayerInfo& info : quant::layers(model)) {
+      if (info.path != path) continue;
+      const nn::Layer& weight_fn = info.conv ? info.conv->weight_fn : info.linear->weight_fn;
+      const nn::Layer& input_fn = info.conv ? info.conv->input_fn : info.linear->input_fn;
+      if (const auto* q = weight_fn.as<quant::Quantizer>()) w = q->bits();
+      if (const auto* q = input_fn.as<quant::Quantizer>()) a = q->bits();
+    }
+    return std::pair(w, a);
+  };
+  CHECK(bits("conv1") == std::pair(8, 8));
+  CHECK(bits("layer1.0.conv2") == std::pair(2, 4));  // of names that fit, the last one holds
+  CHECK(bits("layer1.1.conv2") == std::pair(3, 4));
+  CHECK(bits("layer2.0.conv1") == std::pair(32, 4));
+  CHECK(bits("layer3.0.conv1") == std::pair(3, 6));
+  CHECK(bits("linear") == std::pair(5, 8));
+  CHECK(contains(message_of([&] { quant::apply(model, parse_scheme("W=lsq:4,bits=conv9:8")); }),
+                 "conv9 names no layer"));
 }
 
 TEST_CASE("apply: place=act needs a nonlinearity between layers") {
