@@ -31,10 +31,8 @@ void serve(std::vector<Subject>& subjects) {
     const int64_t count = parse_count(line);
     Json answer = Json::object();
     for (Subject& s : subjects) {
-      std::vector<double> seconds;
-      for (int64_t i = 0; i < count; ++i) seconds.push_back(s.run());
-      s.seconds.insert(s.seconds.end(), seconds.begin(), seconds.end());
-      answer[s.name] = seconds;
+      for (int64_t i = 0; i < count; ++i) s.repeat();
+      answer[s.name] = std::vector<double>(s.seconds.end() - count, s.seconds.end());
     }
     fmt::print("{}\n", answer.dump());
     std::fflush(stdout);
@@ -70,11 +68,28 @@ void repeat(std::vector<Subject>& subjects, const RunArgs& args, Console& consol
   for (Subject& s : subjects) {
     for (int64_t i = 0; i < rounds; ++i) {
       console.status(fmt::format("{}  {} of {}", s.name, i + 1, rounds));
-      const double seconds = s.run();
-      if (i >= args.warmup) s.seconds.push_back(seconds);
+      if (i < args.warmup) {
+        s.run();
+      } else {
+        s.repeat();
+      }
     }
   }
   if (args.serve) serve(subjects);
+}
+
+void Subject::repeat() {
+  // Long enough to tell, short beside the work itself.
+  const double burst = seconds.empty() ? 2e-3 : std::clamp(seconds.back() / 8, 1e-3, 2e-2);
+  const double before = kernels::peak_flops(burst);
+  seconds.push_back(run());
+  peaks.push_back((before + kernels::peak_flops(burst)) / 2);
+}
+
+double Subject::peak_fraction(double flops) const {
+  std::vector<double> fractions;
+  for (size_t i = 0; i < seconds.size(); ++i) fractions.push_back(flops / seconds[i] / peaks[i]);
+  return spread(std::move(fractions)).median;
 }
 
 Spread spread(std::vector<double> values) {
@@ -86,13 +101,19 @@ Spread spread(std::vector<double> values) {
 
 Json to_json(const Spread& s) { return {{"median", s.median}, {"min", s.min}, {"max", s.max}}; }
 
-Json machine_json(const RunArgs& args) {
+Json machine_json(const RunArgs& args, const Spread& peak) {
   return {{"isa", isa_name(active_isa())},
           {"threads", num_threads()},
           {"precision", args.precision},
           {"winograd", args.compute.winograd},
           {"commit", kCommit},
-          {"peak_flops", kernels::peak_flops()}};
+          {"peak_flops", peak.median},
+          {"peak_flops_spread", to_json(peak)}};
+}
+
+std::string describe_peak(const Spread& peak) {
+  return fmt::format("{:.1f} GFLOP/s of independent float32 FMAs ({:.1f} - {:.1f})",
+                     peak.median / 1e9, peak.min / 1e9, peak.max / 1e9);
 }
 
 std::string headline(const std::string& form, const RunArgs& args) {

@@ -33,6 +33,12 @@ struct Subject {
   std::string name;
   std::function<double()> run;
   std::vector<double> seconds = {};  // of the timed repetitions
+  std::vector<double> peaks = {};    // FLOP/s of FMAs beside each of them
+
+  /// One repetition, between two short runs of nothing but FMAs.
+  void repeat();
+  /// Median share of the peak that was there at the time, of repetitions of so many FLOP.
+  double peak_fraction(double flops) const;
 };
 
 /// Warms up and times every subject as the flags say. With --serve it answers instead: each number
@@ -54,8 +60,10 @@ struct Spread {
 Spread spread(std::vector<double> values);
 Json to_json(const Spread& s);
 
-/// ISA, threads, precision, commit, FMA peak: what every result states. Measures the peak.
-Json machine_json(const RunArgs& args);
+/// ISA, threads, precision, commit, FMA peak: what every result states.
+Json machine_json(const RunArgs& args, const Spread& peak);
+/// "287.1 GFLOP/s of independent float32 FMAs (251.0 - 300.7)"
+std::string describe_peak(const Spread& peak);
 /// "pare bench train  avx512, 2 threads, fp32"
 std::string headline(const std::string& form, const RunArgs& args);
 

@@ -7,7 +7,6 @@
 #include "apps/model.h"
 #include "apps/pare/bench.h"
 #include "apps/pare/bench_layers.h"
-#include "core/kernels/peak.h"
 
 namespace pare {
 
@@ -69,13 +68,16 @@ struct ConvArgs {
   }
 };
 
-/// FLOP and the time they took.
+/// FLOP, the time they took, and the time they would have taken at the peak.
 struct Rate {
-  double flops = 0, seconds = 0;
+  double flops = 0, seconds = 0, ideal = 0;
 
-  Rate& operator+=(const Rate& r) { return flops += r.flops, seconds += r.seconds, *this; }
+  Rate& operator+=(const Rate& r) {
+    flops += r.flops, seconds += r.seconds, ideal += r.ideal;
+    return *this;
+  }
   double per_second() const { return seconds > 0 ? flops / seconds : 0; }
-  double fraction() const { return per_second() / kernels::peak_flops(); }
+  double fraction() const { return seconds > 0 ? ideal / seconds : 0; }
   Json json() const {
     if (seconds == 0) return nullptr;
     return {{"flops", flops}, {"flops_per_second", per_second()}, {"peak_fraction", fraction()}};
@@ -84,12 +86,16 @@ struct Rate {
 
 struct Measured {
   ConvLayer layer;
-  std::array<Spread, 3> seconds;  // of one pass of one convolution; zero if the pass never happens
+  // of one pass of one convolution; zero if the pass never happens
+  std::array<Spread, 3> seconds{};
+  std::array<double, 3> peak_fraction{};
+  std::vector<double> peaks{};
 
   const Spread& time(Pass pass) const { return seconds[static_cast<size_t>(pass)]; }
   Rate rate(Pass pass) const {
     if (!layer.has(pass)) return {};
-    return {layer.flops(), time(pass).median * static_cast<double>(layer.count)};
+    const double all = time(pass).median * static_cast<double>(layer.count);
+    return {layer.flops(), all, all * peak_fraction[static_cast<size_t>(pass)]};
   }
 };
 
@@ -108,10 +114,15 @@ Measured measure(const ConvLayer& layer, const RunArgs& run, Console& console) {
     subjects.push_back({in_model + name_of(pass), [&work, pass] { return work.run(pass); }});
   }
   repeat(subjects, run, console);
-  Measured m{layer, {}};
+  Measured m{layer};
   size_t next = 0;
   for (Pass pass : kPasses) {
-    if (layer.has(pass)) m.seconds[static_cast<size_t>(pass)] = spread(subjects[next++].seconds);
+    if (!layer.has(pass)) continue;
+    const Subject& s = subjects[next++];
+    m.seconds[static_cast<size_t>(pass)] = spread(s.seconds);
+    m.peak_fraction[static_cast<size_t>(pass)] =
+        s.peak_fraction(2.0 * static_cast<double>(layer.shape.macs()));
+    m.peaks.insert(m.peaks.end(), s.peaks.begin(), s.peaks.end());
   }
   return m;
 }
@@ -180,6 +191,12 @@ Json layer_json(const Measured& m) {
   return json;
 }
 
+Spread peak_of(const std::vector<Measured>& all) {
+  std::vector<double> peaks;
+  for (const Measured& m : all) peaks.insert(peaks.end(), m.peaks.begin(), m.peaks.end());
+  return spread(std::move(peaks));
+}
+
 Json result(const ConvArgs& args, const std::string& model, const std::vector<Measured>& all) {
   Json layers = Json::array(), totals = Json::object();
   for (const Measured& m : all) layers.push_back(layer_json(m));
@@ -189,7 +206,7 @@ Json result(const ConvArgs& args, const std::string& model, const std::vector<Me
             {"batch", args.batch_size},
             {"layers", layers},
             {"total", totals}};
-  json.update(machine_json(args.run));
+  json.update(machine_json(args.run, peak_of(all)));
   return json;
 }
 
@@ -217,13 +234,13 @@ int bench_conv(const ConvArgs& args, bool one) {
   }
   console.entry("batch", fmt::format("{} images", args.batch_size));
   console.entry("steps", args.run.describe_steps());
-  console.entry("peak", fmt::format("{:.1f} GFLOP/s of independent float32 FMAs",
-                                    kernels::peak_flops() / 1e9));
   std::vector<Measured> all;
   for (const ConvLayer& layer : layers) all.push_back(measure(layer, args.run, console));
   console.print("");
   console.print(one ? one_table(all.front()) : model_table(all));
   if (!one) console.print("\nGFLOP/s and % of the peak; 'all' is all FLOP over all time.");
+  console.print("");
+  console.entry("peak", describe_peak(peak_of(all)) + ", measured beside each pass");
   console.result(result(args, one ? "" : args.model.model, all));
   return 0;
 }

@@ -8,7 +8,6 @@
 #include "apps/model.h"
 #include "apps/pare/bench.h"
 #include "core/autograd.h"
-#include "core/kernels/peak.h"
 #include "core/ops.h"
 #include "nn/describe.h"
 #include "nn/optim.h"
@@ -107,19 +106,21 @@ class Workload {
 
 /// What the seconds of the steps come to.
 struct Report {
-  Report(const StepArgs& args, const Workload& work, Mode mode, std::vector<double> seconds)
-      : step(bench::spread(seconds)), flops(flops_per_image(work.summary(), mode)) {
-    for (double& s : seconds) s = static_cast<double>(args.batch_size) / s;
-    images = bench::spread(std::move(seconds));
-    peak_flops = kernels::peak_flops();
-    memory = peak_rss_bytes();
+  Report(const StepArgs& args, const Workload& work, Mode mode, const Subject& subject)
+      : step(bench::spread(subject.seconds)),
+        peak(bench::spread(subject.peaks)),
+        flops(flops_per_image(work.summary(), mode)),
+        memory(peak_rss_bytes()) {
+    const auto batch = static_cast<double>(args.batch_size);
+    std::vector<double> speeds;
+    for (double seconds : subject.seconds) speeds.push_back(batch / seconds);
+    images = bench::spread(std::move(speeds));
+    fraction = subject.peak_fraction(batch * flops);
   }
 
-  double fraction(double images_per_second) const { return images_per_second * flops / peak_flops; }
-
-  Spread step, images;  // seconds per step, images per second
-  double flops;         // per image
-  double peak_flops;
+  Spread step, images, peak;  // seconds per step, images/s, FLOP/s of FMAs
+  double flops;               // per image
+  double fraction;            // of the peak
   int64_t memory;
 };
 
@@ -147,12 +148,9 @@ void print_report(Console& console, const Report& r) {
                        row("images/s", r.images, 1),
                        row("ms per step", r.step, 1e3),
                        row("GFLOP/s", r.images, gflop),
-                       row("% of peak", r.images, 100 * r.fraction(1))}));
+                       {"% of peak", fmt::format("{:.1f}", 100 * r.fraction)}}));
   console.print("");
-  console.entry("peak",
-                fmt::format("{:.1f} GFLOP/s of independent float32 FMAs on these threads, measured "
-                            "in this run",
-                            r.peak_flops / 1e9));
+  console.entry("peak", bench::describe_peak(r.peak) + ", measured beside each step");
   console.entry("memory", fmt::format("{} at most", format_bytes(r.memory)));
 }
 
@@ -167,9 +165,9 @@ Json result(const StepArgs& args, const ModelCard& card, const Workload& work, M
             {"flops_per_image", r.flops},
             {"images_per_second", to_json(r.images)},
             {"seconds_per_step", to_json(r.step)},
-            {"peak_fraction", r.fraction(r.images.median)},
+            {"peak_fraction", r.fraction},
             {"peak_rss_bytes", r.memory}};
-  json.update(bench::machine_json(args.run));
+  json.update(bench::machine_json(args.run, r.peak));
   return json;
 }
 
@@ -191,7 +189,7 @@ int bench_steps(Mode mode, const std::string& examples, int argc, char** argv) {
   print_header(console, args, card, work, mode);
   std::vector<Subject> subjects{{name_of(mode), [&work] { return work.step(); }}};
   bench::repeat(subjects, args.run, console);
-  const Report report(args, work, mode, std::move(subjects.front().seconds));
+  const Report report(args, work, mode, subjects.front());
   print_report(console, report);
   console.result(result(args, card, work, mode, report));
   return 0;

@@ -78,7 +78,7 @@ void conv(benchmark::State& state, const ConvShape& s, Pass pass) {
       2.0 * static_cast<double>(s.macs()) * static_cast<double>(state.iterations());
   state.counters["FLOP/s"] = benchmark::Counter(flops, benchmark::Counter::kIsRate);
   state.counters["%peak"] =
-      benchmark::Counter(100 * flops / kernels::peak_flops(), benchmark::Counter::kIsRate);
+      benchmark::Counter(100 * flops / kernels::peak_flops(0.01), benchmark::Counter::kIsRate);
 }
 
 const int registered = [] {
