@@ -5,6 +5,7 @@
 
 #include "apps/cli.h"
 #include "core/parallel.h"
+#include "core/precision.h"
 #include "core/winograd.h"
 
 namespace pare {
@@ -12,17 +13,24 @@ namespace pare {
 struct ComputeArgs {
   int64_t threads = 0;
   std::string winograd = winograd_use_name(winograd_use());
+  std::string precision = precision_name(pare::precision());
 
   void fields(cli::Fields& f) {
     f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
     f(winograd, "winograd",
-      "Winograd's algorithm for 3x3 and 5x5 convolutions without quantizers: auto (where it was "
-      "measured to be faster), off or always",
+      "Winograd's algorithm for 3x3 and 5x5 convolutions, but for the forward pass of layers with "
+      "quantizers: auto (where it was measured to be faster), off or always",
       {.one_of = {"auto", "off", "always"}, .placeholder = "NAME"});
+    f(precision, "precision",
+      "operands of convolutions and matrix products: fp32, or bf16 (rounded to bfloat16, summed up "
+      "in float32; faster where the CPU has VDPBF16PS, slower elsewhere); the forward pass of "
+      "layers with quantizers stays fp32",
+      {.one_of = {"fp32", "bf16"}, .placeholder = "NAME"});
   }
   void apply() const {
     set_num_threads(static_cast<int>(threads));
     set_winograd_use(parse_winograd_use(winograd));
+    set_precision(parse_precision(precision));
   }
 };
 

@@ -3,7 +3,7 @@
 // sum: fewer products, another rounding. Where it applies, `automatic` measures both once per layer
 // shape and instruction set and remembers the faster one, in the process and in the file
 // $XDG_CACHE_HOME/pare/convolutions.json (or ~/.cache/pare/...), so that later runs give the same
-// bits. Layers with quantizers always take the direct sum.
+// bits. The forward pass of a layer with quantizers always takes the direct sum, see ConvOptions.
 
 #include <string_view>
 

@@ -52,10 +52,11 @@ Conv2d::Conv2d(const Conv2dOptions& options) : opt(options) {
 }
 
 Tensor Conv2d::forward(const Tensor& x) {
-  // Quantized values keep the direct sum: exact for integers, and what deployment computes.
-  const bool winograd = !weight_fn && !input_fn;
+  // Quantized values keep the direct sum: exact for integers, and what deployment computes. Their
+  // gradients are ordinary numbers.
+  const bool exact = weight_fn || input_fn;
   return conv2d(input_fn(x), weight_fn(weight), bias,
-                {opt.stride, opt.pad, opt.dilation, opt.groups, winograd});
+                {opt.stride, opt.pad, opt.dilation, opt.groups, exact});
 }
 
 std::string Conv2d::describe() const {

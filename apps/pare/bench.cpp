@@ -46,8 +46,6 @@ void RunArgs::fields(cli::Fields& f) {
   f(steps, "steps", "repetitions that are timed", {.min = 1});
   f(warmup, "warmup", "repetitions before, not timed", {.min = 0});
   compute.fields(f);
-  f(precision, "precision", "numbers that are multiplied: fp32",
-    {.one_of = {"fp32"}, .placeholder = "NAME"});
   f(serve, "serve",
     "repeat on demand: each number N on stdin is answered with the seconds of N repetitions, the "
     "end of the input with the result; for comparing processes in turn");
@@ -104,7 +102,7 @@ Json to_json(const Spread& s) { return {{"median", s.median}, {"min", s.min}, {"
 Json machine_json(const RunArgs& args, const Spread& peak) {
   return {{"isa", isa_name(active_isa())},
           {"threads", num_threads()},
-          {"precision", args.precision},
+          {"precision", args.compute.precision},
           {"winograd", args.compute.winograd},
           {"commit", kCommit},
           {"peak_flops", peak.median},
@@ -118,7 +116,7 @@ std::string describe_peak(const Spread& peak) {
 
 std::string headline(const std::string& form, const RunArgs& args) {
   return fmt::format("pare bench {}  {}, {} threads, {}", form, isa_name(active_isa()),
-                     num_threads(), args.precision);
+                     num_threads(), args.compute.precision);
 }
 
 }  // namespace bench

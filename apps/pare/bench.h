@@ -18,7 +18,6 @@ namespace pare::bench {
 struct RunArgs {
   ComputeArgs compute;
   int64_t steps = 20, warmup = 3;
-  std::string precision = "fp32";
   bool serve = false, quiet = false, json = false;
 
   void fields(cli::Fields& f);

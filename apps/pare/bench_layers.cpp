@@ -129,11 +129,11 @@ double ConvWork::run(Pass pass) const {
   return seconds_of([&] {
     switch (pass) {
       case Pass::forward:
-        return conv_forward(shape_, x_, w_, {}, dy_.shape(), true).data();
+        return conv_forward(shape_, x_, w_, {}, dy_.shape()).data();
       case Pass::data_gradient:
-        return conv_data_gradient(shape_, dy_, w_, {}, x_.shape(), true).data();
+        return conv_data_gradient(shape_, dy_, w_, {}, x_.shape()).data();
       default:
-        return conv_weight_gradient(shape_, x_, dy_, w_.shape(), nullptr, true).data();
+        return conv_weight_gradient(shape_, x_, dy_, w_.shape(), nullptr).data();
     }
   });
 }

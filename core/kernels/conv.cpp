@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/kernels/bf16.h"
 #include "core/scratch.h"
 
 namespace pare::kernels {
@@ -12,6 +13,32 @@ namespace {
 /// Input and output floats of one band: they fit a core's L2 beside a weight panel, so that whoever
 /// looks at the output next (batch norm's sums) finds it there.
 constexpr int64_t kBandInput = 32 * 1024, kBandOutput = 64 * 1024;
+
+GatherProblem in_pairs(GatherProblem p) {
+  p.group_in = p.in_per_group() == p.channels ? 0 : pairs(p.group_in);
+  p.channels = pairs(p.channels);
+  return p;
+}
+
+/// Rows of the rectangle, `width` floats per pixel: zeros, and what load(pixel, count, to) makes.
+template <class Load>
+void copy_rows(const Crop& w, int64_t width, float* to, Load&& load) {
+  const auto clear = [&](float* from, int64_t pixels) {
+    std::memset(from, 0, static_cast<size_t>(pixels * width) * sizeof(float));
+  };
+  const int64_t before = std::clamp<int64_t>(-w.col, 0, w.cols);
+  const int64_t end =
+      std::clamp<int64_t>(w.width - w.col, before, w.cols);  // columns [before, end) exist
+  for (int64_t row = w.row; row < w.row + w.rows; ++row, to += w.cols * width) {
+    if (row < 0 || row >= w.height) {
+      clear(to, w.cols);
+      continue;
+    }
+    clear(to, before);
+    load(w.first + row * w.width + w.col + before, end - before, to + before * width);
+    clear(to + end * width, w.cols - end);
+  }
+}
 
 }  // namespace
 
@@ -41,10 +68,14 @@ bool GatherProblem::inside() const {
   return top <= 0 && left <= 0 && bottom < height && right < width;
 }
 
-GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group, bool computed)
-    : p(problem), kernels(&tile_kernels()), panels(make_panels(outputs_per_group, *kernels)) {
+GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group, Operands operands)
+    : bf16(operands == Operands::bf16),
+      source_channels(problem.channels),
+      p(bf16 ? in_pairs(problem) : problem),
+      kernels(bf16 ? &pair_kernels() : &tile_kernels()),
+      panels(make_panels(outputs_per_group, *kernels)) {
   const bool inside = p.inside();
-  copy = computed || !inside;
+  copy = operands != Operands::stored || !inside;
   const int64_t reach_h = (p.taps_h - 1) * p.tap_h + 1, reach_w = (p.taps_w - 1) * p.tap_w + 1;
   // Rows per band: as many as fit; columns are cut only where no window leaves the image and a row
   // is long. By shape alone: the bands are the blocks that batch norm's sums are made of.
@@ -99,22 +130,21 @@ GatherPlan::Band GatherPlan::band(int64_t index) const {
 }
 
 void copy_crop(const Source& x, const Crop& w, float* to) noexcept {
-  const auto clear = [&](float* from, int64_t pixels) {
-    std::memset(from, 0, static_cast<size_t>(pixels * w.channels) * sizeof(float));
-  };
-  const int64_t before = std::clamp<int64_t>(-w.col, 0, w.cols);
-  const int64_t end =
-      std::clamp<int64_t>(w.width - w.col, before, w.cols);  // columns [before, end) exist
-  for (int64_t row = w.row; row < w.row + w.rows; ++row, to += w.cols * w.channels) {
-    if (row < 0 || row >= w.height) {
-      clear(to, w.cols);
-      continue;
+  copy_rows(w, w.channels, to,
+            [&](int64_t pixel, int64_t count, float* at) { x.load(pixel, count, w.channels, at); });
+}
+
+void copy_crop_pairs(const Source& x, const Crop& w, float* to) noexcept {
+  copy_rows(w, pairs(w.channels), to, [&](int64_t pixel, int64_t count, float* at) {
+    Scratch scratch;
+    const float* values = x.x + pixel * w.channels;
+    if (!x.stored()) {
+      float* computed = scratch.floats(count * w.channels);
+      x.load(pixel, count, w.channels, computed);
+      values = computed;
     }
-    clear(to, before);
-    x.load(w.first + row * w.width + w.col + before, end - before, w.channels,
-           to + before * w.channels);
-    clear(to + end * w.channels, w.cols - end);
-  }
+    bf16_channel_pairs(values, count, w.channels, at);
+  });
 }
 
 void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
@@ -126,6 +156,24 @@ void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t 
       for (int64_t k = 0; k < channels; ++k, to += width) {
         const float* row = tap + k * from.channel;
         for (int64_t n = 0; n < panel.cols; ++n) to[n] = row[n * from.output];
+        for (int64_t n = panel.cols; n < width; ++n) to[n] = 0.0f;
+      }
+    }
+  }
+}
+
+void pack_panel_pairs(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
+                      const Panel& panel, int lanes, float* to) noexcept {
+  const int64_t width = panel.vectors * lanes;
+  for (int64_t r = 0; r < taps_h; ++r) {
+    for (int64_t c = 0; c < taps_w; ++c) {
+      const float* tap = from.base + r * from.tap_h + c * from.tap_w + panel.begin * from.output;
+      for (int64_t k = 0; k < channels; k += 2, to += width) {
+        const float *first = tap + k * from.channel, *second = first + from.channel;
+        const bool lonely = k + 1 == channels;
+        for (int64_t n = 0; n < panel.cols; ++n) {
+          to[n] = bf16_pair(first[n * from.output], lonely ? 0.0f : second[n * from.output]);
+        }
         for (int64_t n = panel.cols; n < width; ++n) to[n] = 0.0f;
       }
     }
@@ -146,8 +194,9 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
   if (plan.copy) {
     const int64_t used = (rows - 1) * p.step_h + (p.taps_h - 1) * p.tap_h + 1;
     float* copied = scratch.floats(plan.input_rows * plan.line);
-    copy_crop(x, {first, p.height, p.width, p.channels, in_row, in_col, used, plan.input_cols},
-              copied);
+    const Crop crop{first,  p.height, p.width, plan.source_channels,
+                    in_row, in_col,   used,    plan.input_cols};
+    plan.bf16 ? copy_crop_pairs(x, crop, copied) : copy_crop(x, crop, copied);
     base = copied;
   } else {
     base = x.x + (first + in_row * p.width + in_col) * p.channels;

@@ -11,6 +11,10 @@
 // im2col. A band of output rows is computed at a time; where the window leaves the image, the
 // band's input rows are first copied into scratch with a zero halo, otherwise they are read in
 // place.
+//
+// With bfloat16 operands the copy makes words of two numbers that are neighbours along the
+// reduction (core/kernels/bf16.h): two channels of a pixel for Gather, the same channel of two
+// pixels for Outer. A word is as wide as a float, so everything behind the copy stays as it is.
 
 #include <cstdint>
 #include <vector>
@@ -23,6 +27,10 @@ namespace pare::kernels {
 
 /// Runs shorter than this are copied side by side, windows up to that length.
 inline constexpr int64_t kShortRun = 32, kLongWindow = 640;
+
+/// How a pass finds its operands: in memory as they are, computed on the way (see Source), or
+/// rounded to pairs of bfloat16. Only the first may be read in place.
+enum class Operands { stored, computed, bf16 };
 
 struct ConvShape {
   int64_t images, height, width, in;  // x [images, height, width, in]
@@ -66,6 +74,8 @@ struct GatherProblem {
   int64_t group_in = 0;  // input channels of one group; 0 means all
 
   int64_t in_per_group() const { return group_in ? group_in : channels; }
+  /// Channels of a group are paired: there must be one group or an even number of them.
+  bool can_pair() const { return in_per_group() == channels || group_in % 2 == 0; }
   int64_t reduction() const { return taps_h * taps_w * in_per_group(); }
   /// True if no window leaves the image, so the input is read in place.
   bool inside() const;
@@ -73,10 +83,12 @@ struct GatherProblem {
 
 /// How a problem is cut: the same for every image.
 struct GatherPlan {
-  /// `computed`: the input is not in memory as it is (see Source), so bands are always copied.
-  GatherPlan(const GatherProblem& problem, int64_t outputs_per_group, bool computed = false);
+  GatherPlan(const GatherProblem& problem, int64_t outputs_per_group,
+             Operands operands = Operands::stored);
 
-  GatherProblem p;
+  bool bf16;
+  int64_t source_channels;  // of the input as it comes
+  GatherProblem p;          // with bf16 a channel is a pair of them
   const TileKernels* kernels;
   std::vector<Panel> panels;
   bool copy;                     // bands are copied with a halo
@@ -115,6 +127,9 @@ struct PackSource {
 };
 void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
                 const Panel& panel, int lanes, float* to) noexcept;
+/// Likewise as pairs of channels.
+void pack_panel_pairs(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
+                      const Panel& panel, int lanes, float* to) noexcept;
 
 /// A rectangle of an image that begins at pixel `first` of a source, zero outside of the image.
 struct Crop {
@@ -122,13 +137,16 @@ struct Crop {
   int64_t row, col, rows, cols;            // the rectangle
 };
 void copy_crop(const Source& x, const Crop& w, float* to) noexcept;
+/// Likewise as pairs of channels.
+void copy_crop_pairs(const Source& x, const Crop& w, float* to) noexcept;
 
 /// How the weight gradient walks an image: block by block of output pixels, each with its window
 /// rows in scratch (or in place), tile by tile of output channels x window columns.
 struct OuterPlan {
-  explicit OuterPlan(const ConvShape& shape, bool computed = false);  // as in GatherPlan
+  explicit OuterPlan(const ConvShape& shape, Operands operands = Operands::stored);
 
   ConvShape s;
+  bool bf16;
   const TileKernels* kernels;
   bool copy;                       // blocks are copied with a halo
   bool windows;                    // then windows are copied side by side, group by group

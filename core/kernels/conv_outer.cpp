@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/kernels/bf16.h"
 #include "core/kernels/conv.h"
 #include "core/kernels/reduce.h"
 #include "core/scratch.h"
@@ -14,11 +15,12 @@ namespace {
 /// Pixels of one block: its x columns and dy rows stay in L1 while the tiles pass over them.
 constexpr int64_t kBlockPixels = 128;
 
-/// One block: where its windows and its dy begin.
+/// One block: where its windows and its dy begin. `step` is from column to column, in output
+/// pixels: with bf16 a column is two of them.
 struct Block {
   const float* x;
   const float* dy;
-  int64_t rows, cols;
+  int64_t rows, cols, step = 1;
 };
 
 /// db[n] += the block's sum of dy
@@ -30,8 +32,30 @@ void add_columns(const OuterPlan& plan, const Block& b, float* db) noexcept {
   for (int64_t n = 0; n < out; ++n) db[n] += sums[n];
 }
 
-/// The two operands of one group's block, and the first of `count` output channels.
-struct Operands {
+/// The block as pairs of output pixels that are neighbours in a row, the odd last one with zero:
+/// word k of input pixel q is (x[q][k], x[q + stride][k]). Both operands go into `scratch`.
+Block in_pairs(const OuterPlan& plan, const Block& b, int64_t input_rows, int64_t input_cols,
+               Scratch& scratch) noexcept {
+  const int64_t in = plan.s.in, out = plan.s.out, apart = plan.s.stride_w;
+  const int64_t cols = pairs(b.cols);
+  float* x = scratch.floats(input_rows * plan.line + kMaxPanel);
+  float* dy = scratch.floats(b.rows * cols * out);
+  const int64_t both = std::max<int64_t>(input_cols - apart, 0) * in;
+  for (int64_t r = 0; r < input_rows; ++r) {
+    const float* row = b.x + r * plan.line;
+    bf16_row_pairs(row, row + apart * in, both, x + r * plan.line);
+    bf16_row_pairs(row + both, nullptr, input_cols * in - both, x + r * plan.line + both);
+  }
+  for (int64_t i = 0; i < b.rows * cols; ++i) {
+    const int64_t col = i % cols * 2;
+    const float* first = b.dy + (i / cols * b.cols + col) * out;
+    bf16_row_pairs(first, col + 1 < b.cols ? first + out : nullptr, out, dy + i * out);
+  }
+  return {x, dy, b.rows, cols, 2};
+}
+
+/// What is multiplied: both sides of one group's block, and the first of `count` output channels.
+struct Factors {
   const float* x;
   int64_t x_pixel, x_line;
   const float* dy;
@@ -40,7 +64,7 @@ struct Operands {
   int64_t channel, count;
 };
 
-void outer_block(const OuterPlan& plan, const Operands& o, float* dw) noexcept {
+void outer_block(const OuterPlan& plan, const Factors& o, float* dw) noexcept {
   const ConvShape& s = plan.s;
   const int64_t dw_row = s.kernel_h * s.kernel_w * (s.in / s.groups);
   for (const OuterPlan::Run& run : plan.runs) {
@@ -71,9 +95,9 @@ void outer_group(const OuterPlan& plan, const Block& b, int64_t group, int64_t b
   const ConvShape& s = plan.s;
   const int64_t channel = group * (s.out / s.groups) + begin, count = end - begin;
   const float *x = b.x + group * (s.in / s.groups), *dy = b.dy + channel;
-  const int64_t x_pixel = s.stride_w * s.in, x_line = s.stride_h * plan.line;
+  const int64_t x_pixel = b.step * s.stride_w * s.in, x_line = s.stride_h * plan.line;
   if (!plan.windows) {
-    const int64_t dy_line = s.out_w() * s.out;
+    const int64_t dy_line = b.cols * s.out;
     outer_block(plan, {x, x_pixel, x_line, dy, s.out, dy_line, b.rows, b.cols, channel, count}, dw);
     return;
   }
@@ -92,9 +116,12 @@ void outer_group(const OuterPlan& plan, const Block& b, int64_t group, int64_t b
 
 }  // namespace
 
-OuterPlan::OuterPlan(const ConvShape& shape, bool computed) : s(shape), kernels(&tile_kernels()) {
+OuterPlan::OuterPlan(const ConvShape& shape, Operands operands)
+    : s(shape),
+      bf16(operands == Operands::bf16),
+      kernels(bf16 ? &pair_kernels() : &tile_kernels()) {
   const bool inside = s.pad_h == 0 && s.pad_w == 0;
-  copy = computed || !inside;
+  copy = operands != Operands::stored || !inside;
   flat = inside && s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1;
   block_cols = flat ? kBlockPixels : s.out_w();
   block_rows = flat ? 1 : std::clamp<int64_t>(kBlockPixels / s.out_w(), 1, s.out_h());
@@ -138,19 +165,21 @@ void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, in
       for (int64_t col = 0; col < line; col += plan.block_cols) {
         Block b{nullptr, image_dy + (row * line + col) * s.out,
                 std::min(plan.block_rows, rows - row), std::min(plan.block_cols, line - col)};
+        Scratch block_scratch;
         const int64_t in_row = row * s.stride_h - s.pad_h, in_col = col * s.stride_w - s.pad_w;
+        const int64_t used = (b.cols - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;
         if (plan.copy) {
-          const int64_t used = (b.cols - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;
           copy_crop(x, {pixel, height, width, s.in, in_row, in_col, input_rows(b.rows), used},
                     copied);
           b.x = copied;
         } else {
           b.x = x.x + (pixel + in_row * width + in_col) * s.in;
         }
+        if (db && out_begin == 0) add_columns(plan, b, db);
+        if (plan.bf16) b = in_pairs(plan, b, input_rows(b.rows), used, block_scratch);
         for (int64_t g = 0; g < s.groups; ++g) {
           outer_group(plan, b, g, out_begin, out_end, dw);
         }
-        if (db && out_begin == 0) add_columns(plan, b, db);
       }
     }
   }

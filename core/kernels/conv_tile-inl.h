@@ -164,5 +164,5 @@ double spin(int64_t steps) noexcept {
   V::store(sink, acc[0]);
   volatile float keep = sink[0];
   (void)keep;
-  return 2.0 * kChains * V::kLanes * static_cast<double>(steps);
+  return 2.0 * V::kTerms * kChains * V::kLanes * static_cast<double>(steps);
 }

@@ -18,4 +18,18 @@ const TileKernels& tile_kernels() noexcept {
   return kTilePortable;
 }
 
+const TileKernels& pair_kernels() noexcept {
+#if defined(__x86_64__)
+  switch (active_isa()) {
+    case Isa::avx512:
+      return cpu_has_avx512_bf16() ? kPairAvx512Bf16 : kPairAvx512;
+    case Isa::avx2:
+      return kPairAvx2;
+    case Isa::portable:
+      break;
+  }
+#endif
+  return kPairPortable;
+}
+
 }  // namespace pare::kernels

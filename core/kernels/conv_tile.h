@@ -55,11 +55,16 @@ struct TileKernels {
 };
 
 extern const TileKernels kTilePortable;
+/// The same tiles with pairs of bfloat16 (core/kernels/bf16.h) in the place of each x, w and dy:
+/// acc + the product of the second numbers, then + the product of the first.
+extern const TileKernels kPairPortable;
 #if defined(__x86_64__)
 extern const TileKernels kTileAvx2, kTileAvx512;
+extern const TileKernels kPairAvx2, kPairAvx512, kPairAvx512Bf16;
 #endif
 
-/// The table of the active ISA.
+/// The tables of the active ISA.
 const TileKernels& tile_kernels() noexcept;
+const TileKernels& pair_kernels() noexcept;
 
 }  // namespace pare::kernels

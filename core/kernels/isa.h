@@ -19,4 +19,7 @@ Isa active_isa();
 void force_isa(Isa isa);
 Isa parse_isa(std::string_view name);
 
+/// VDPBF16PS; implies AVX-512.
+bool cpu_has_avx512_bf16();
+
 }  // namespace pare

@@ -68,17 +68,17 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const ConvOptio
                  s.width + 2 * s.pad_w >= s.dilation_w * (s.kernel_w - 1) + 1,
              "conv2d: the kernel does not fit into the padded input", operands(x, w, b, o.groups));
 
-  const Tensor y = conv_forward(s, x, w, b, {s.images, s.out_h(), s.out_w(), out}, o.winograd);
+  const Tensor y = conv_forward(s, x, w, b, {s.images, s.out_h(), s.out_w(), out}, o.exact);
   return record(
       "conv2d",
       {{"stride", o.stride}, {"pad", o.pad}, {"dilation", o.dilation}, {"groups", o.groups}}, y,
       {x, w, b},
-      [s, winograd = o.winograd, x = x.detach(), w = w.detach()](const Tensor& dy,
+      [s, x = x.detach(), w = w.detach()](const Tensor& dy,
                                                                  Needs need) -> Grads {
         Tensor dw, db;
         if (need[1] || need[2])
-          dw = conv_weight_gradient(s, x, dy, w.shape(), need[2] ? &db : nullptr, winograd);
-        return {need[0] ? conv_data_gradient(s, dy, w, {}, x.shape(), winograd) : Tensor{}, dw, db};
+          dw = conv_weight_gradient(s, x, dy, w.shape(), need[2] ? &db : nullptr);
+        return {need[0] ? conv_data_gradient(s, dy, w, {}, x.shape()) : Tensor{}, dw, db};
       });
 }
 

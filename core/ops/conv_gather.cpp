@@ -13,6 +13,7 @@ namespace {
 using kernels::ConvShape;
 using kernels::GatherPlan;
 using kernels::GatherProblem;
+using kernels::Operands;
 using kernels::PackSource;
 
 /// 1x1, stride 1, no padding: every pixel for itself, whatever image it is in.
@@ -42,9 +43,9 @@ Tensor pack(const GatherPlan& plan, const GatherPass& pass, const float* w) {
         offset += plan.panels[static_cast<size_t>(before)].vectors * lanes * k;
       PackSource from = pass.weight;
       from.base = w + pass.weight_offset + g * pass.weight_group;
-      kernels::pack_panel(from, plan.p.taps_h, plan.p.taps_w, plan.p.in_per_group(),
-                          plan.panels[static_cast<size_t>(index)], plan.kernels->lanes,
-                          to + offset);
+      const auto pack = plan.bf16 ? kernels::pack_panel_pairs : kernels::pack_panel;
+      pack(from, pass.p.taps_h, pass.p.taps_w, pass.p.in_per_group(),
+           plan.panels[static_cast<size_t>(index)], plan.kernels->lanes, to + offset);
     }
   });
   return packed;
@@ -178,12 +179,13 @@ std::vector<GatherPass> data_gradient_passes(const ConvShape& s) {
 }
 
 Gather::Gather(std::vector<GatherPass> p, const Tensor& input, const Tensor& weight,
-               const Tensor& b, const Kind& kind)
+               const Tensor& b, const Kind& kind, bool with_bf16)
     : passes(std::move(p)),
       x(input.detach()),
       w(weight.detach()),
       bias(b.detach()),
-      winograd(kind) {}
+      winograd(kind),
+      bf16(with_bf16) {}
 
 int64_t Gather::blocks() const {
   if (passes.size() != 1) return 0;  // stride phases interleave
@@ -191,7 +193,8 @@ int64_t Gather::blocks() const {
   if (winograd) {
     return kernels::WinogradPlan(pass.p, pass.images, pass.outputs, *winograd).batches();
   }
-  return pass.images * GatherPlan(pass.p, pass.outputs).bands();
+  const Operands operands = bf16 ? Operands::bf16 : Operands::stored;
+  return pass.images * GatherPlan(pass.p, pass.outputs, operands).bands();
 }
 
 void Gather::run(float* y) const {
@@ -204,7 +207,10 @@ void Gather::run(const GatherPass& pass, float* y, const BlockVisitor* visit) co
   if (winograd) return run_winograd(pass, y, visit);
   const auto pending = x.pending();  // kept until the end: the source points into it
   const kernels::Source from = source_of(x);
-  const GatherPlan plan(pass.p, pass.outputs, !from.stored());
+  const GatherPlan plan(pass.p, pass.outputs,
+                        bf16            ? Operands::bf16
+                        : from.stored() ? Operands::stored
+                                        : Operands::computed);
   const Tensor packed = pack(plan, pass, w.data());
   const float *weights = packed.data(), *b = bias ? bias.data() : nullptr;
   y += pass.y_offset;

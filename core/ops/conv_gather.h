@@ -26,11 +26,12 @@ GatherPass forward_pass(const kernels::ConvShape& s);
 /// One pass for each stride phase.
 std::vector<GatherPass> data_gradient_passes(const kernels::ConvShape& s);
 
-/// y = the passes over x with weights w, plus bias, directly or by Winograd's algorithm.
+/// y = the passes over x with weights w, plus bias: directly, by Winograd's algorithm, or with
+/// operands rounded to bfloat16.
 struct Gather final : Deferred {
   using Kind = std::optional<kernels::WinogradKind>;
   Gather(std::vector<GatherPass> passes, const Tensor& x, const Tensor& w, const Tensor& bias,
-         const Kind& winograd = {});
+         const Kind& winograd = {}, bool bf16 = false);
 
   void run(float* y) const override;
   int64_t blocks() const override;
@@ -39,6 +40,7 @@ struct Gather final : Deferred {
   std::vector<GatherPass> passes;
   Tensor x, w, bias;  // without history; bias may be empty
   Kind winograd;      // of the only pass
+  bool bf16;
 
  private:
   void run(const GatherPass& pass, float* y, const BlockVisitor* visit) const;

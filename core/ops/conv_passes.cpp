@@ -8,6 +8,7 @@
 #include "core/ops/conv_gather.h"
 #include "core/ops/conv_weight_winograd.h"
 #include "core/parallel.h"
+#include "core/precision.h"
 
 namespace pare {
 
@@ -50,20 +51,23 @@ void merge_shards(const Tensor& sums, int64_t shards, Tensor& out) {
 }
 
 Tensor gathered(std::vector<GatherPass> passes, const Tensor& x, const Tensor& w,
-                const Tensor& bias, const Shape& shape, bool winograd) {
+                const Tensor& bias, const Shape& shape, bool exact) {
+  const bool bf16 =
+      !exact && precision() == Precision::bf16 &&
+      std::all_of(passes.begin(), passes.end(), [](const auto& pass) { return pass.p.can_pair(); });
   Gather::Kind kind;
-  if (winograd && passes.size() == 1) kind = chosen_kind(passes[0]);
-  const auto work = std::make_shared<Gather>(std::move(passes), x, w, bias, kind);
+  if (!exact && !bf16 && passes.size() == 1) kind = chosen_kind(passes[0]);
+  const auto work = std::make_shared<Gather>(std::move(passes), x, w, bias, kind, bf16);
   return Tensor::deferred(shape, work, {work->x, work->w, work->bias});
 }
 
 }  // namespace
 
 Tensor conv_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias,
-                    const Shape& y_shape, bool winograd) {
+                    const Shape& y_shape, bool exact) {
   if (y_shape.numel() == 0) return Tensor::uninit(y_shape);
   if (!is_depthwise(s)) {
-    return gathered({forward_pass(s)}, x, w, bias, y_shape, winograd);
+    return gathered({forward_pass(s)}, x, w, bias, y_shape, exact);
   }
   Tensor y = Tensor::uninit(y_shape);
   const Tensor packed = kernels::depthwise_pack(s, w);
@@ -76,10 +80,10 @@ Tensor conv_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const 
 }
 
 Tensor conv_data_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w, const Tensor& bias,
-                          const Shape& dx_shape, bool winograd) {
+                          const Shape& dx_shape) {
   if (dx_shape.numel() == 0) return Tensor::uninit(dx_shape);
   if (!is_depthwise(s)) {
-    return gathered(data_gradient_passes(s), dy, w, bias, dx_shape, winograd);
+    return gathered(data_gradient_passes(s), dy, w, bias, dx_shape, /*exact=*/false);
   }
   Tensor dx = Tensor::uninit(dx_shape);
   const Tensor packed = kernels::depthwise_pack(s, w);
@@ -93,9 +97,9 @@ Tensor conv_data_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w,
 }
 
 Tensor conv_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy,
-                            const Shape& dw_shape, Tensor* db, bool winograd) {
+                            const Shape& dw_shape, Tensor* db) {
   Gather::Kind kind;
-  if (winograd && dy.numel() > 0) kind = chosen_weight_kind(s);
+  if (dy.numel() > 0 && precision() != Precision::bf16) kind = chosen_weight_kind(s);
   return kind ? winograd_weight_gradient(s, *kind, x, dy, dw_shape, db)
               : direct_weight_gradient(s, x, dy, dw_shape, db);
 }
@@ -112,7 +116,10 @@ Tensor direct_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor&
   const kernels::Source source = depthwise ? kernels::Source{x.data()} : source_of(x);
   const float* pdy = dy.data();
   float *pdw = dw.data(), *pdb = db ? db_shards.data() : nullptr;
-  const kernels::OuterPlan plan(s, !source.stored());
+  const bool bf16 = precision() == Precision::bf16;
+  const kernels::OuterPlan plan(s, bf16              ? kernels::Operands::bf16
+                                   : source.stored() ? kernels::Operands::stored
+                                                     : kernels::Operands::computed);
   parallel_for(cut.shards * parts, 1, [&](Range r) {
     for (int64_t i = r.begin; i < r.end; ++i) {
       const int64_t shard = i / parts, begin = i % parts * cut.part;

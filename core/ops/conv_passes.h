@@ -7,17 +7,17 @@
 
 namespace pare {
 
-/// y [N, OH, OW, out] = conv(x [N, H, W, in], w [out, kh, kw, in/groups]) + bias. Without
-/// `winograd` always the direct sum.
+/// y [N, OH, OW, out] = conv(x [N, H, W, in], w [out, kh, kw, in/groups]) + bias; `exact`
+/// as in ConvOptions.
 Tensor conv_forward(const kernels::ConvShape& s, const Tensor& x, const Tensor& w,
-                    const Tensor& bias, const Shape& y_shape, bool winograd = false);
+                    const Tensor& bias, const Shape& y_shape, bool exact = false);
 /// dx [N, H, W, in] from dy [N, OH, OW, out]; `bias` [in] is added (for the transposed
 /// convolution).
 Tensor conv_data_gradient(const kernels::ConvShape& s, const Tensor& dy, const Tensor& w,
-                          const Tensor& bias, const Shape& dx_shape, bool winograd = false);
+                          const Tensor& bias, const Shape& dx_shape);
 /// dw like w; db [out] too unless null.
 Tensor conv_weight_gradient(const kernels::ConvShape& s, const Tensor& x, const Tensor& dy,
-                            const Shape& dw_shape, Tensor* db, bool winograd = false);
+                            const Shape& dw_shape, Tensor* db);
 Tensor direct_weight_gradient(const kernels::ConvShape& s, const Tensor& x, const Tensor& dy,
                               const Shape& dw_shape, Tensor* db);
 

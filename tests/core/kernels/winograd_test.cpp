@@ -98,7 +98,7 @@ TEST_CASE("conv2d uses Winograd's algorithm only where it is allowed and applies
   };
   CHECK(differs({.pad = 1}, 3, 32));
   CHECK(differs({.pad = 2}, 5, 32));
-  CHECK_FALSE(differs({.pad = 1, .winograd = false}, 3, 32));
+  CHECK_FALSE(differs({.pad = 1, .exact = true}, 3, 32));
   CHECK_FALSE(differs({.stride = 2, .pad = 1}, 3, 32));
   CHECK_FALSE(differs({.pad = 2, .dilation = 2}, 3, 32));
   CHECK_FALSE(differs({.pad = 1, .groups = 2}, 3, 32));
