@@ -25,16 +25,74 @@ void Strided(const float* x, int64_t stride, float* y, int64_t n) {
   for (; i < n; ++i) y[i] = x[i * stride];
 }
 
-void Columns(const float* x, const int32_t* from, float* y, int64_t rows, int64_t n) {
+/// y[k G + g] = x[g each + k]: G vectors are interleaved.
+template <int G>
+HWY_INLINE void Interleave(const float* x, int64_t each, float* y) {
+  const hn::ScalableTag<float> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t k = 0;
+  for (; k + lanes <= each; k += lanes) {
+    const auto a = hn::LoadU(d, x + k), b = hn::LoadU(d, x + each + k);
+    if constexpr (G == 2) {
+      hn::StoreInterleaved2(a, b, d, y + k * G);
+    } else {
+      const auto c = hn::LoadU(d, x + 2 * each + k), e = hn::LoadU(d, x + 3 * each + k);
+      hn::StoreInterleaved4(a, b, c, e, d, y + k * G);
+    }
+  }
+  for (; k < each; ++k) {
+    for (int64_t g = 0; g < G; ++g) y[k * G + g] = x[g * each + k];
+  }
+}
+
+/// y[k each + g] = x[g G + k]: the way back.
+template <int G>
+HWY_INLINE void Deinterleave(const float* x, int64_t each, float* y) {
+  const hn::ScalableTag<float> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t k = 0;
+  for (; k + lanes <= each; k += lanes) {
+    hn::Vec<decltype(d)> a, b, c, e;
+    if constexpr (G == 2) {
+      hn::LoadInterleaved2(d, x + k * G, a, b);
+    } else {
+      hn::LoadInterleaved4(d, x + k * G, a, b, c, e);
+      hn::StoreU(c, d, y + 2 * each + k);
+      hn::StoreU(e, d, y + 3 * each + k);
+    }
+    hn::StoreU(a, d, y + k);
+    hn::StoreU(b, d, y + each + k);
+  }
+  for (; k < each; ++k) {
+    for (int64_t g = 0; g < G; ++g) y[g * each + k] = x[k * G + g];
+  }
+}
+
+HWY_INLINE void Pick(const float* x, const int32_t* from, float* y, int64_t n) {
   const hn::ScalableTag<float> d;
   const hn::RebindToSigned<decltype(d)> di;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    hn::StoreU(hn::GatherIndex(d, x, hn::LoadU(di, from + i)), d, y + i);
+  }
+  for (; i < n; ++i) y[i] = x[from[i]];
+}
+
+void ShuffleRows(const Shuffle& s, const float* x, float* y, int64_t rows) {
+  const int64_t n = s.size();
   for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
-    int64_t i = 0;
-    for (; i + lanes <= n; i += lanes) {
-      hn::StoreU(hn::GatherIndex(d, x, hn::LoadU(di, from + i)), d, y + i);
+    if (s.groups == 2) {
+      Interleave<2>(x, s.each, y);
+    } else if (s.groups == 4) {
+      Interleave<4>(x, s.each, y);
+    } else if (s.each == 2) {
+      Deinterleave<2>(x, s.groups, y);
+    } else if (s.each == 4) {
+      Deinterleave<4>(x, s.groups, y);
+    } else {
+      Pick(x, s.from.data(), y, n);
     }
-    for (; i < n; ++i) y[i] = x[from[i]];
   }
 }
 
@@ -60,16 +118,21 @@ HWY_AFTER_NAMESPACE();
 namespace pare::kernels {
 
 HWY_EXPORT(Strided);
-HWY_EXPORT(Columns);
+HWY_EXPORT(ShuffleRows);
 HWY_EXPORT(Transpose);
 
 void gather_strided(const float* x, int64_t stride, float* y, int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(Strided)(x, stride, y, n);
 }
 
-void gather_columns(const float* x, const int32_t* from, float* y, int64_t rows,
-                    int64_t n) noexcept {
-  HWY_DYNAMIC_DISPATCH(Columns)(x, from, y, rows, n);
+Shuffle::Shuffle(int64_t group_count, int64_t group_size) : groups(group_count), each(group_size) {
+  for (int64_t i = 0; i < size(); ++i) {
+    from.push_back(static_cast<int32_t>(i % groups * each + i / groups));
+  }
+}
+
+void shuffle_columns(const Shuffle& s, const float* x, float* y, int64_t rows) noexcept {
+  HWY_DYNAMIC_DISPATCH(ShuffleRows)(s, x, y, rows);
 }
 
 void transpose(const float* x, int64_t x_stride, int64_t rows, int64_t columns, float* y,

@@ -6,6 +6,8 @@
 #include <cstring>
 
 #include "core/kernels/normalize.h"
+#include "core/kernels/permute.h"
+#include "core/scratch.h"
 
 namespace pare::kernels {
 
@@ -15,13 +17,26 @@ struct Source {
   const float* shift = nullptr;  // else f(scale[c] x + shift[c])
   Pointwise f = {};
   const FakeQuant* quant = nullptr;  // quantized, if it is there
+  const Shuffle* shuffle = nullptr;  // channels in another order, in the end
 
-  bool stored() const { return scale == nullptr && quant == nullptr; }
+  bool stored() const { return scale == nullptr && quant == nullptr && shuffle == nullptr; }
 
   /// Pixels [pixel, pixel + count) into `to`.
   void load(int64_t pixel, int64_t count, int64_t channels, float* to) const noexcept {
     const float* from = x + pixel * channels;
-    if (stored()) {
+    if (shuffle == nullptr) return compute(from, count, channels, to);
+    Scratch scratch;
+    if (scale || quant) {
+      float* computed = scratch.floats(count * channels);
+      compute(from, count, channels, computed);
+      from = computed;
+    }
+    shuffle_columns(*shuffle, from, to, count);
+  }
+
+ private:
+  void compute(const float* from, int64_t count, int64_t channels, float* to) const noexcept {
+    if (scale == nullptr && quant == nullptr) {
       std::memcpy(to, from, static_cast<size_t>(count * channels) * sizeof(float));
     } else if (scale == nullptr) {
       fake_quant(*quant, from, to, count * channels);

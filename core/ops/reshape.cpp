@@ -36,25 +36,52 @@ Tensor swap_inner(const Tensor& x, int64_t n, int64_t rows, int64_t columns, con
   return y;
 }
 
-/// y[.., i] = x[.., from[i]]
-Tensor gather_channels(const Tensor& x, const std::vector<int32_t>& from) {
-  Tensor y = Tensor::uninit(x.shape());
-  const auto pending = x.pending();  // the source points into it
-  const kernels::Source source = source_of(x);
-  float* py = y.data();
-  const int64_t channels = static_cast<int64_t>(from.size()), rows = x.numel() / channels;
-  constexpr int64_t kRows = 32;
-  parallel_for((rows + kRows - 1) / kRows, rows_per_task(kRows * channels), [&](Range r) {
-    Scratch scratch;
-    float* computed = source.stored() ? nullptr : scratch.floats(kRows * channels);
-    for (int64_t row = r.begin * kRows; row < std::min(r.end * kRows, rows); row += kRows) {
-      const int64_t count = std::min(kRows, rows - row);
-      if (computed) source.load(row, count, channels, computed);
-      kernels::gather_columns(computed ? computed : source.x + row * channels, from.data(),
-                              py + row * channels, count, channels);
-    }
-  });
-  return y;
+/// x with its channels in another order: made on the way by a reader that copies its input, or in
+/// the blocks of x while they are in cache.
+struct Shuffled final : Deferred {
+  Tensor x;
+  kernels::Shuffle order;
+  bool in_blocks;  // nobody else reads x
+
+  Shuffled(const Tensor& from, const kernels::Shuffle& s, bool alone)
+      : x(from), order(s), in_blocks(alone && pending_blocks(from) > 0) {}
+
+  void run(float* y) const override {
+    const auto pending = x.pending();  // the source points into it
+    const kernels::Source from = *source();
+    const int64_t channels = order.size(), rows = x.numel() / channels;
+    constexpr int64_t kRows = 32;
+    parallel_for((rows + kRows - 1) / kRows, rows_per_task(kRows * channels), [&](Range r) {
+      for (int64_t row = r.begin * kRows; row < std::min(r.end * kRows, rows); row += kRows) {
+        from.load(row, std::min(kRows, rows - row), channels, y + row * channels);
+      }
+    });
+  }
+
+  int64_t blocks() const override { return in_blocks ? pending_blocks(x) : 0; }
+  void run(float* y, BlockVisitor visit) const override {
+    x.pending()->run(y, [&](const Block& b) {
+      const int64_t n = order.size();
+      Scratch scratch;
+      float* row = scratch.floats(n);
+      for (int64_t i = 0; i < b.rows; ++i) {
+        std::copy_n(b.values + i * n, n, row);
+        kernels::shuffle_columns(order, row, b.values + i * n, 1);
+      }
+      visit(b);
+    });
+  }
+
+  std::optional<kernels::Source> source() const override {
+    kernels::Source from = source_of(x);
+    if (from.shuffle) from = {x.data()};  // one order at a time
+    from.shuffle = &order;
+    return from;
+  }
+};
+
+Tensor shuffled(const Tensor& x, const kernels::Shuffle& order, bool alone) {
+  return Tensor::deferred(x.shape(), std::make_shared<Shuffled>(x.detach(), order, alone), {x});
 }
 
 }  // namespace
@@ -120,16 +147,11 @@ Tensor channel_shuffle(const Tensor& x, int groups) {
   const int64_t channels = x.dim(-1);
   PARE_CHECK(groups >= 1 && channels > 0 && channels % groups == 0, "channel_shuffle: ", channels,
              " channels do not divide into ", groups, " groups", operand("x", x));
-  // y[k groups + g] = x[g each + k]
-  const int64_t each = channels / groups;
-  std::vector<int32_t> from(static_cast<size_t>(channels)), back(from.size());
-  for (int64_t i = 0; i < channels; ++i) {
-    const int64_t source = i % groups * each + i / groups;
-    from[static_cast<size_t>(i)] = static_cast<int32_t>(source);
-    back[static_cast<size_t>(source)] = static_cast<int32_t>(i);
-  }
-  return record("channel_shuffle", {{"groups", groups}}, gather_channels(x, from), {x},
-                [back](const Tensor& dy, Needs) -> Grads { return {gather_channels(dy, back)}; });
+  const kernels::Shuffle order(groups, channels / groups);
+  return record("channel_shuffle", {{"groups", groups}}, shuffled(x, order, false), {x},
+                [back = order.inverse()](const Tensor& dy, Needs) -> Grads {
+                  return {shuffled(dy, back, dy.unique())};
+                });
 }
 
 }  // namespace pare

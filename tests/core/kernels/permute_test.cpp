@@ -23,19 +23,37 @@ TEST_CASE("strided and indexed gathers move every value to its place on every IS
         for (int64_t i = 0; i < n; ++i) CHECK(y[i] == x[i * stride]);
         CHECK(y.intact());
       }
-      Rng rng(7);
-      std::vector<int32_t> from(static_cast<size_t>(n));
-      std::iota(from.begin(), from.end(), 0);
-      rng.shuffle(from);
-      const Unaligned x(3 * n, rng, -1, 1);
-      Unaligned y(3 * n);
-      kernels::gather_columns(x.data(), from.data(), y.data(), 3, n);
-      for (int64_t r = 0; r < 3; ++r) {
-        for (int64_t i = 0; i < n; ++i) {
-          CHECK(y[r * n + i] == x[r * n + from[static_cast<size_t>(i)]]);
+    }
+  });
+}
+
+TEST_CASE("shuffle_columns transposes the groups of every row on every ISA") {
+  for_each_isa([](std::string_view isa) {
+    for (int64_t groups : {1, 2, 3, 4, 8, 37}) {
+      for (int64_t each : {1, 2, 3, 4, 16, 33, 64}) {
+        CAPTURE(isa);
+        CAPTURE(groups);
+        CAPTURE(each);
+        const kernels::Shuffle order(groups, each);
+        const int64_t n = order.size();
+        Rng rng(7);
+        const Unaligned x(3 * n, rng, -1, 1);
+        Unaligned y(3 * n), back(3 * n);
+        kernels::shuffle_columns(order, x.data(), y.data(), 3);
+        kernels::shuffle_columns(order.inverse(), y.data(), back.data(), 3);
+        bool right = true;
+        for (int64_t r = 0; r < 3; ++r) {
+          for (int64_t k = 0; k < each; ++k) {
+            for (int64_t g = 0; g < groups; ++g) {
+              right = right && y[r * n + k * groups + g] == x[r * n + g * each + k];
+            }
+          }
         }
+        CHECK(right);
+        for (int64_t i = 0; i < 3 * n; ++i) CHECK(back[i] == x[i]);
+        CHECK(y.intact());
+        CHECK(back.intact());
       }
-      CHECK(y.intact());
     }
   });
 }
