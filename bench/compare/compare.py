@@ -18,12 +18,14 @@ MODELS = ["nin", "nin_gc", "resnet20", "resnet18"]
 # What a job may ask for: flags of `pare bench train`, QUANT of torch_step.py.
 VARIANTS = {"fp32": ([], "float"),
             "W2A2": (["--quant", "wbab:W2A2"], "W2A2"),
-            "dorefa4": (["--quant", "wqaq:W4A4"], "dorefa4")}
+            "dorefa4": (["--quant", "wqaq:W4A4"], "dorefa4"),
+            "iao8": (["--quant", "iao:W8A8,keep=none"], "iao8")}
 # Without these, malloc returns the tensors of every step to the system and PyTorch pays for fresh
 # pages in the next one: up to a quarter of its time.
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2 ** 40)}
 DEFAULT_JOBS = ["nin", "resnet20", "resnet18", "nin_gc", "nin_gc:W2A2", "nin:W2A2", "nin:dorefa4",
-                "layers:nin", "layers:resnet20", "layers:resnet18", "layers:nin_gc"]
+                "nin:iao8", "layers:nin", "layers:resnet20", "layers:resnet18",
+                "layers:nin_gc"]
 
 
 class Job:

@@ -6,7 +6,8 @@
 Every number N on stdin is answered with {"train": [seconds of N steps]}, the end of the input with
 what the process was and how much memory it took.
 MODEL: nin, nin_gc, resnet20, resnet18 (224x224). LAYOUT: nchw, nhwc (channels_last). QUANT: float,
-or for the two NINs W2A2 (binary), dorefaB (DoReFa with B bits), as micronet writes them.
+or for the two NINs W2A2 (binary), dorefaB (DoReFa with B bits), iaoB (IAO), as micronet writes
+them.
 SGD with momentum, cross-entropy, flush-to-zero.
 """
 import json
@@ -102,6 +103,53 @@ class DorefaConv2d(nn.Conv2d):
         return F.conv2d(x, w, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
+class IaoRound(Function):
+    """Halves away from zero;  dx = dy 1[lo <= x <= hi]"""
+
+    @staticmethod
+    def forward(ctx, codes, lo, hi):
+        ctx.save_for_backward(codes, lo, hi)
+        return torch.sign(codes) * torch.floor(torch.abs(codes) + 0.5)
+
+    @staticmethod
+    def backward(ctx, dy):
+        codes, lo, hi = ctx.saved_tensors
+        dx = dy.clone()
+        dx[codes.gt(hi)] = 0
+        dx[codes.lt(lo)] = 0
+        return dx, None, None
+
+
+class IaoConv2d(nn.Conv2d):
+    """Symmetric. w: a range per output channel that never shrinks; x: one that follows the batches.
+    y = s clamp(round(x / s), -n, n), s = range / n"""
+
+    bits = 8
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.register_buffer("w_range", torch.zeros(self.out_channels, 1, 1, 1))
+        self.register_buffer("x_range", torch.zeros(1))
+
+    def quantize(self, x, reach, levels):
+        scale = (reach / levels).clamp_min(1e-8)
+        codes = IaoRound.apply(x / scale, -reach / scale, reach / scale)
+        return torch.clamp(codes, -levels, levels) * scale
+
+    def forward(self, x):
+        n = 2 ** (self.bits - 1) - 1
+        with torch.no_grad():
+            w_flat = self.weight.flatten(1)
+            w_reach = torch.max(w_flat.min(1)[0].abs(), w_flat.max(1)[0].abs())
+            self.w_range = torch.max(self.w_range, w_reach.view(-1, 1, 1, 1))
+            x_reach = torch.max(x.min().abs(), x.max().abs())
+            self.x_range = torch.where(self.x_range == 0, x_reach.view(1),
+                                       0.9 * self.x_range + 0.1 * x_reach)
+        x = self.quantize(x, self.x_range, n)
+        w = self.quantize(self.weight, self.w_range, n)
+        return F.conv2d(x, w, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
 class Shuffle(nn.Module):
     def __init__(self, groups):
         super().__init__()
@@ -122,13 +170,16 @@ NIN_GC = [(256, 5, 1, 0), (256, 1, 2, 0), (256, 1, 2, 2), "pool",
 
 def nin_layers(plan, pool, quant):
     """Blocks of convolution, batch norm, activation. The first convolution sees pixels and stays
-    float; the last one and its ReLU stay float in binary networks."""
+    float but for IAO; the last one and its ReLU stay float in binary networks."""
     inner, act = nn.Conv2d, nn.ReLU
     if quant == "W2A2":
         inner, act = BinaryConv2d, BinaryActivation
     elif quant.startswith("dorefa"):
         inner = DorefaConv2d
         inner.bits = int(quant[len("dorefa"):])
+    elif quant.startswith("iao"):
+        inner = IaoConv2d
+        inner.bits = int(quant[len("iao"):])
     layers, cin = [], 3
     for step in plan:
         if step == "pool":
@@ -137,6 +188,8 @@ def nin_layers(plan, pool, quant):
         width, kernel, groups, shuffle = step
         first, last = cin == 3, step is plan[-1]
         conv = nn.Conv2d if first or (last and quant == "W2A2") else inner
+        if inner is IaoConv2d:
+            conv = inner  # every one
         if shuffle:
             layers.append(Shuffle(shuffle))
         layers += [conv(cin, width, kernel, padding=kernel // 2, groups=groups),
