@@ -5,13 +5,15 @@ import math
 import os
 import pathlib
 import platform
+import statistics
 import subprocess
 import sys
 import time
 
 import chart
 from rivals import Rival, spread, take_turns
-from tables import PASSES, TORCH_LAYOUTS, LayerTable, StepTable, torch_memory, torch_speed
+from tables import (PASSES, TORCH_LAYOUTS, LayerTable, OwnTable, StepTable, torch_memory,
+                    torch_speed)
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = ["nin", "nin_gc", "resnet20", "resnet18"]
@@ -20,6 +22,12 @@ VARIANTS = {"fp32": ([], "float"),
             "W2A2": (["--quant", "wbab:W2A2"], "W2A2"),
             "dorefa4": (["--quant", "wqaq:W4A4"], "dorefa4"),
             "iao8": (["--quant", "iao:W8A8,keep=none"], "iao8")}
+# Other ways to do the float32 step, measured against it.
+OWN_STEPS = {"fp32": [], "fp32, Winograd off": ["--winograd", "off"],
+             "fp32, one thread": ["--threads", 1], "bf16": ["--precision", "bf16"],
+             **{quant: ["--quant", quant]
+                for quant in ["wbab:W2A2", "dorefa:W4A4", "pact:W4A4", "lsq:W4A4", "lsq+:W4A4",
+                              "iao:W8A8"]}}
 # Without these, malloc returns the tensors of every step to the system and PyTorch pays for fresh
 # pages in the next one: up to a quarter of its time.
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2 ** 40)}
@@ -29,19 +37,20 @@ DEFAULT_JOBS = ["nin", "resnet20", "resnet18", "nin_gc", "nin_gc:W2A2", "nin:W2A
 
 
 class Job:
-    """MODEL[:VARIANT][:BATCH] or layers:MODEL[:BATCH]"""
+    """MODEL[:VARIANT][:BATCH], layers:MODEL[:BATCH] or own:MODEL[:BATCH]"""
 
     def __init__(self, text):
         words = text.split(":")
-        self.layers = words[0] == "layers"
-        if self.layers:
+        self.layers, self.own = words[0] == "layers", words[0] == "own"
+        if self.layers or self.own:
             words.pop(0)
         self.model = words.pop(0) if words else ""
         self.variant = words.pop(0) if words and words[0] in VARIANTS else "fp32"
         self.batch = 16 if self.model == "resnet18" else 32 if self.layers else 128
         if words and words[0].isdigit() and int(words[0]) > 0:
             self.batch = int(words.pop(0))
-        if words or self.model not in MODELS or (self.layers and self.variant != "fp32"):
+        plain = self.layers or self.own
+        if words or self.model not in MODELS or (plain and self.variant != "fp32"):
             sys.exit(f"compare: '{text}' is no job; models are {', '.join(MODELS)}, variants "
                      f"{', '.join(VARIANTS)}; bench/compare/run --help")
         if self.variant != "fp32" and not self.model.startswith("nin"):
@@ -55,10 +64,10 @@ class Comparison:
         self.out = {"machine": {"cpu": cpu_name(), "threads": args.threads,
                                 "load_before": os.getloadavg()[0]}, "versions": {},
                     "date": time.strftime("%Y-%m-%d"), "rounds": args.rounds,
-                    "steps": [], "layers": []}
+                    "steps": [], "layers": [], "own": []}
 
     def run(self, jobs):
-        steps = [job for job in jobs if not job.layers]
+        steps = [job for job in jobs if not job.layers and not job.own]
         if steps:
             print(f"{self.args.threads} threads, {self.args.rounds} rounds; images/s are median "
                   "(min - max), ratios are to the faster and to the leaner PyTorch\n")
@@ -71,13 +80,14 @@ class Comparison:
             if job.layers:
                 self.out["layers"].append(self.conv_layers(job))
                 self.save()
+            if job.own:
+                self.out["own"].append(self.own_steps(job))
+                self.save()
 
     def train_steps(self, job):
         flags, quant = VARIANTS[job.variant]
         threads = self.args.threads
-        classes = 1000 if job.model == "resnet18" else 10
-        pare = [self.pare, "bench", "train", "--model", job.model, "--batch-size", job.batch,
-                "--classes", classes, "--threads", threads, "--serve", *flags]
+        pare = self.training_step(job, flags)
         torch = {layout: ["/usr/bin/python3", HERE / "torch_step.py", job.model, job.batch,
                           layout.removeprefix("torch_"), quant, threads]
                  for layout in TORCH_LAYOUTS}
@@ -100,6 +110,30 @@ class Comparison:
         row["ratio"] = row["pare"]["images_per_second"]["median"] / torch_speed(row)
         row["memory_ratio"] = row["pare"]["peak_rss_bytes"] / torch_memory(row)
         return row
+
+    def training_step(self, job, flags):
+        classes = 1000 if job.model == "resnet18" else 10
+        threads = [] if "--threads" in flags else ["--threads", self.args.threads]
+        return [self.pare, "bench", "train", "--model", job.model, "--batch-size", job.batch,
+                "--classes", classes, "--serve", *threads, *flags]
+
+    def own_steps(self, job):
+        print(f"\n{job.name}, batch {job.batch}: other training steps beside the float32 one\n")
+        table = OwnTable(job)
+        rivals = [Rival(name, self.training_step(job, flags), self.args.threads)
+                  for name, flags in OWN_STEPS.items()]
+        take_turns(rivals, self.args.rounds, self.args.steps or 2)
+        base, rows = statistics.median(rivals[0].seconds["train"]), []
+        for rival in rivals:
+            seconds, result = rival.seconds["train"], rival.finish()
+            self.remember(result)
+            rows.append({"step": rival.name,
+                         "images_per_second": spread([job.batch / s for s in seconds]),
+                         "time_ratio": statistics.median(seconds) / base,
+                         "peak_fraction": result["peak_fraction"],
+                         "peak_rss_bytes": result["peak_rss_bytes"]})
+            table.add(rows[-1])
+        return {"job": job.name, "model": job.model, "batch": job.batch, "steps": rows}
 
     def conv_layers(self, job):
         print(f"\n{job.name}, batch {job.batch}: convolutions, median GFLOP/s, oneDNN beside pare; "
@@ -136,11 +170,12 @@ class Comparison:
         self.remember(results["pare"], "oneDNN", results["onednn"])
         return layer_row(job, layer, rivals, results["onednn"]["ways"])
 
-    def remember(self, pare, rival, result):
+    def remember(self, pare, rival=None, result=None):
         machine = self.out["machine"]
         machine.update(isa=pare["isa"], commit=pare["commit"],
                        peak_flops=max(pare["peak_flops"], machine.get("peak_flops", 0)))
-        self.out["versions"][rival] = result["version"]
+        if rival:
+            self.out["versions"][rival] = result["version"]
 
     def save(self):
         folder = self.args.out
