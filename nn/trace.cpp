@@ -68,11 +68,11 @@ class Tracer final : public OpObserver, public ForwardObserver {
     add(std::move(node), call.y, where);
   }
 
-  Graph finish(const Tensor& y) {
+  TracedValues finish(const Tensor& y) {
     graph_.output = node_of(y);
     drop_unused();
     name_nodes();
-    return std::move(graph_);
+    return {std::move(graph_), std::move(alive_)};
   }
 
  private:
@@ -164,6 +164,7 @@ class Tracer final : public OpObserver, public ForwardObserver {
       for (int from : sources(graph_.nodes[i])) used[static_cast<size_t>(from)] = true;
     }
     std::vector<int> new_index(used.size(), kNone), calls;
+    std::vector<Tensor> values;
     Graph kept;
     const auto moved = [&](int i) {
       return i == kNone ? kNone : new_index[static_cast<size_t>(i)];
@@ -172,6 +173,7 @@ class Tracer final : public OpObserver, public ForwardObserver {
       if (!used[i]) continue;
       const int index = new_index[i] = kept.size();
       calls.push_back(call_of_[i]);
+      values.push_back(alive_[i]);
       Graph::Node& n = kept.nodes.emplace_back(std::move(graph_.nodes[i]));
       for (int& from : n.inputs) from = moved(from);
       for (int& from : n.state) from = moved(from);
@@ -181,6 +183,7 @@ class Tracer final : public OpObserver, public ForwardObserver {
     kept.output = moved(graph_.output);
     graph_ = std::move(kept);
     call_of_ = std::move(calls);
+    alive_ = std::move(values);
   }
 
   static std::set<int> sources(const Graph::Node& n) {
@@ -196,7 +199,7 @@ class Tracer final : public OpObserver, public ForwardObserver {
   std::vector<int> call_of_;  // by node: in which module call it was computed
   std::unordered_map<const void*, int> by_id_;
   std::unordered_map<const float*, int> by_values_;
-  std::vector<Tensor> alive_;  // so that no address is used twice
+  std::vector<Tensor> alive_;  // by node, so that no address is used twice
   std::vector<Frame> stack_;
   int calls_ = 0;
 };
@@ -225,7 +228,9 @@ int Graph::input_of(int node, size_t position) const {
   return position < inputs.size() ? inputs[position] : kNone;
 }
 
-Graph trace(Layer& model, const Tensor& example) {
+Graph trace(Layer& model, const Tensor& example) { return trace_values(model, example).graph; }
+
+TracedValues trace_values(Layer& model, const Tensor& example) {
   PARE_CHECK(model, "trace: the model is empty");
   PARE_CHECK(example, "trace: needs an example input");
   const EvalMode eval(model);

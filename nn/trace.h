@@ -67,6 +67,13 @@ struct Graph {
 /// model and its modes stay as they are; it must outlive the graph's module pointers.
 Graph trace(Layer& model, const Tensor& example);
 
+struct TracedValues {
+  Graph graph;
+  std::vector<Tensor> values;  // by node
+};
+/// The same, and keeps what each node computed.
+TracedValues trace_values(Layer& model, const Tensor& example);
+
 /// One aligned line per op, parameters beside the op that uses them.
 std::string table(const Graph& graph);
 /// For `dot -Tsvg`.

@@ -1,49 +1,22 @@
 #include "quant/scheme.h"
 
 #include <algorithm>
-#include <string_view>
 
+#include "nn/glob.h"
 #include "quant/conv_bn.h"
 
 namespace pare::quant {
 
 namespace {
 
-// `path` against a pattern in which * stands for any run of characters.
-bool matches(std::string_view pattern, std::string_view path) {
-  if (pattern.empty()) return path.empty();
-  if (pattern[0] != '*') {
-    return !path.empty() && pattern[0] == path[0] && matches(pattern.substr(1), path.substr(1));
-  }
-  for (size_t skip = 0; skip <= path.size(); ++skip) {
-    if (matches(pattern.substr(1), path.substr(skip))) return true;
-  }
-  return false;
-}
-
 bool names(const std::string& word, const LayerInfo& info) {
   if (word == "first") return info.first();
   if (word == "last") return info.last();
-  return matches(word, info.path);
+  return nn::glob(word, info.path);
 }
 
 bool kept(const std::vector<std::string>& keep, const LayerInfo& info) {
   return std::any_of(keep.begin(), keep.end(), [&](const auto& word) { return names(word, info); });
-}
-
-// A name that fits no layer is a typing error, found before the model is touched.
-void check_names(nn::Layer& model, const Scheme& s) {
-  const std::vector<LayerInfo> all = layers(model);
-  PARE_CHECK(!all.empty(), "quant: the model has no Conv2d or Linear layer");
-  std::vector<std::string> words = s.keep;
-  for (const auto* side : {&s.weight_bits, &s.input_bits}) {
-    for (const LayerBits& entry : *side) words.push_back(entry.layer);
-  }
-  for (const std::string& word : words) {
-    PARE_CHECK(std::any_of(all.begin(), all.end(), [&](const auto& i) { return names(word, i); }),
-               "quant: ", word, " names no layer of this model",
-               hint("say first, last or a path such as " + all.back().path + "; * fits anything"));
-  }
 }
 
 bool is_sign(const std::optional<QuantizerSpec>& s) { return s && find_quantizer(s->name).is_sign; }
@@ -86,6 +59,29 @@ void check_replaceable(nn::Layer& model) {
 
 }  // namespace
 
+void check_names(nn::Layer& model, const Scheme& s) {
+  const std::vector<LayerInfo> all = layers(model);
+  PARE_CHECK(!all.empty(), "quant: the model has no Conv2d or Linear layer");
+  std::vector<std::string> words = s.keep;
+  for (const auto* side : {&s.weight_bits, &s.input_bits}) {
+    for (const LayerBits& entry : *side) words.push_back(entry.layer);
+  }
+  for (const std::string& word : words) {
+    PARE_CHECK(std::any_of(all.begin(), all.end(), [&](const auto& i) { return names(word, i); }),
+               "quant: ", word, " names no layer of this model",
+               hint("say first, last or a path such as " + all.back().path + "; * fits anything"));
+  }
+}
+
+std::optional<QuantizerSpec> spec_of(const Scheme& s, Role role, const LayerInfo& info) {
+  if (kept(s.keep, info)) return {};
+  const bool edge = info.first() || info.last();
+  if (role == Role::weight) {
+    return with_bits(edge && s.edge_weight ? s.edge_weight : s.weight, s.weight_bits, info);
+  }
+  return with_bits(edge && s.edge_input ? s.edge_input : s.activation, s.input_bits, info);
+}
+
 Report apply(nn::Layer& model, const Scheme& s, const Tensor& example) {
   check_names(model, s);
   PARE_CHECK(s.bn == BnPlace::apart || example,
@@ -97,13 +93,9 @@ Report apply(nn::Layer& model, const Scheme& s, const Tensor& example) {
   if (replaces) check_replaceable(model);
   Report report = attach(model, [&](const LayerInfo& info) -> Spec {
     if (kept(s.keep, info)) return {};
-    const bool edge = info.first() || info.last();
-    const auto weight =
-        with_bits(edge && s.edge_weight ? s.edge_weight : s.weight, s.weight_bits, info);
-    const auto input =
-        with_bits(edge && s.edge_input ? s.edge_input : s.activation, s.input_bits, info);
-    return {.weight = made(weight, info.site()),
-            .input = replaces ? nn::Layer{} : made(input, info.site()),
+    const auto input = replaces ? std::nullopt : spec_of(s, Role::activation, info);
+    return {.weight = made(spec_of(s, Role::weight, info), info.site()),
+            .input = made(input, info.site()),
             .xnor_scale = s.xnor};
   });
   const Report changed = replace_activations(model, [&](const ActivationInfo& info) -> Replacement {

@@ -68,6 +68,11 @@ std::string to_string(const Scheme& scheme);
 /// Every form, key, quantizer, observer and option, a line each.
 std::string scheme_help();
 
+/// The quantizer of a layer's weight or input; nothing: it stays float.
+std::optional<QuantizerSpec> spec_of(const Scheme& scheme, Role role, const LayerInfo& layer);
+/// A name in the scheme that fits no layer of the model is a typing error.
+void check_names(nn::Layer& model, const Scheme& scheme);
+
 /// Puts the quantizers of a scheme into a float model. To fuse batch norms it must run the model
 /// once, on `example` [1, H, W, C].
 Report apply(nn::Layer& model, const Scheme& scheme, const Tensor& example = {});

@@ -50,7 +50,7 @@ TEST_CASE("no folder includes what it must not know") {
         if (top == "hwy") CHECK(kernel);
         if (target == "immintrin.h") CHECK(kernel);
         if (target == "omp.h") CHECK(entry.path() == fs::path("core/parallel.cpp"));
-        CHECK(top != "Eigen");
+        if (top == "Eigen") CHECK(entry.path() == fs::path("prune/criteria/hrank.cpp"));
       }
     }
   }

@@ -1,0 +1,19 @@
+#pragma once
+// The weights that make channels, filter by filter.
+
+#include <vector>
+
+#include "prune/structure.h"
+
+namespace pare::prune {
+
+/// One weight and who its filters are.
+struct Filters {
+  const nn::Channels::Axis* axis;
+  Tensor rows;  // [filters, weights of each]; row i makes axis->units[i]
+};
+
+/// Of every layer that makes channels; what only transforms of weights hold is left out.
+std::vector<Filters> filters(const Structure& structure);
+
+}  // namespace pare::prune
