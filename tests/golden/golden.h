@@ -71,6 +71,7 @@ void check_grid_quantizer(const Golden& golden, Checks& checks);
 void check_observer(const Golden& golden, Checks& checks);
 void check_defective_kl(const Golden& golden, Checks& checks);
 void check_trajectory(const Golden& golden, Checks& checks);
+void check_distillation(const Golden& golden, Checks& checks);
 
 /// The number after `letter` in a name such as "nin_W2A32" ('A' -> 32), if there is one.
 std::optional<int> number_after(const std::string& name, char letter);

@@ -26,6 +26,7 @@ Check check_for(const std::string& folder, const std::string& stem) {
   if (folder == "ops") return check_op;
   if (folder == "optim") return check_optimizer;
   if (folder == "trajectory") return check_trajectory;
+  if (folder == "distill") return check_distillation;
   const auto starts = [&](const char* word) { return stem.rfind(word, 0) == 0; };
   if (folder == "quant" && (starts("wbwtab") || starts("dorefa"))) return check_quantizer;
   if (folder == "quant" && (starts("lsq") || starts("pact") || starts("iao"))) {
