@@ -96,6 +96,8 @@ cxxopts::Options describe(const Fields& fields, const Program& program) {
     std::shared_ptr<cxxopts::Value> value;
     if (f.flag) {
       value = cxxopts::value<bool>();
+    } else if (f.list) {
+      value = cxxopts::value<std::vector<std::string>>();
     } else {
       value = cxxopts::value<std::string>();
       if (!f.initial.empty()) value->default_value(f.initial);
@@ -141,6 +143,12 @@ std::string to_text(const Json& value) {
   std::vector<std::string> parts;
   for (const Json& item : value) parts.push_back(to_text(item));
   return fmt::format("{}", fmt::join(parts, ","));
+}
+
+std::string text_of(const cxxopts::OptionValue& value, const Fields::Field& f) {
+  if (f.flag) return value.as<bool>() ? "true" : "false";
+  if (!f.list) return value.as<std::string>();
+  return fmt::format("{}", fmt::join(value.as<std::vector<std::string>>(), ","));
 }
 
 void refuse_unknown(const Fields& fields, const Program& program, const std::string& arg) {
@@ -215,6 +223,15 @@ void Fields::operator()(std::vector<int64_t>& value, const std::string& name,
                      set, [&value] { return Json(value); }});
 }
 
+void Fields::operator()(std::vector<std::string>& value, const std::string& name,
+                        const std::string& help, const Rule& rule) {
+  const auto set = [&value](const std::string& text) {
+    value = text.empty() ? std::vector<std::string>{} : split(text, ',');
+  };
+  fields_.push_back({group_, name, help, rule.placeholder, "", false, set,
+                     [&value] { return Json(value); }, /*list=*/true});
+}
+
 Given parse(const Fields& fields, const Program& program, int argc, char** argv) {
   cxxopts::Options options = describe(fields, program);
   const std::vector<std::string> args = normalize(argc, argv);
@@ -237,10 +254,9 @@ Given parse(const Fields& fields, const Program& program, int argc, char** argv)
     }
     for (const Fields::Field& f : fields.all()) {
       const size_t count = result.count(f.name);
-      PARE_CHECK(count < 2, "--", f.name, " is given ", count, " times");
+      PARE_CHECK(count < 2 || f.list, "--", f.name, " is given ", count, " times");
       if (count == 0) continue;
-      const std::string text = f.flag ? (result[f.name].as<bool>() ? "true" : "false")
-                                      : result[f.name].as<std::string>();
+      const std::string text = text_of(result[f.name], f);
       PARE_CHECK(text.rfind("--", 0) != 0, "--", f.name, " needs a value, got the flag '", text,
                  "'");
       f.set(text);

@@ -27,9 +27,10 @@ class Fields {
  public:
   struct Field {
     std::string group, name, help, placeholder, initial;
-    bool flag = false;
+    bool flag = false;                                 // without a value
     std::function<void(const std::string& text)> set;  // checks, then assigns
     std::function<Json()> json;
+    bool list = false;  // may be given several times
   };
 
   /// Heading of the fields that follow, in --help.
@@ -43,6 +44,9 @@ class Fields {
                   const Rule& rule = {});
   /// Comma-separated whole numbers.
   void operator()(std::vector<int64_t>& value, const std::string& name, const std::string& help,
+                  const Rule& rule = {});
+  /// A flag that may be given several times, or once with commas.
+  void operator()(std::vector<std::string>& value, const std::string& name, const std::string& help,
                   const Rule& rule = {});
 
   const std::vector<Field>& all() const { return fields_; }

@@ -75,6 +75,7 @@ void TrainArgs::check(const cli::Given& given) const {
              momentum);
   PARE_CHECK(!given.has("momentum") || optimizer == "sgd",
              "--momentum is for --optimizer sgd, got ", optimizer);
+  distill.check(given);
   nn::parse_schedule(schedule, lr);
   if (!model.quant.empty() || !init.empty() || !refine.empty() || resume) return;
   for (const char* flag : {"calib", "quant-lr", "quant-wd"}) {
@@ -87,12 +88,17 @@ bool TrainArgs::augmented() const {
   return augment || (!no_augment && (name == "cifar10" || name == "cifar100"));
 }
 
-std::unique_ptr<nn::Optimizer> TrainArgs::make_optimizer(nn::Layer& net) const {
+std::unique_ptr<nn::Optimizer> TrainArgs::make_optimizer(nn::Layer& net, nn::Layer* beside) const {
   std::vector<nn::ParamGroup> groups =
       quant::param_groups(net, {.weight_decay = wd,
                                 .decay_norm_and_bias = !no_decay_norm,
                                 .quant_weight_decay = quant_wd,
                                 .quant_lr_scale = quant_lr});
+  if (beside) {
+    nn::ParamGroup group{.params = nn::parameters(*beside), .weight_decay = wd};
+    for (nn::NamedTensor& p : group.params) p.name = "beside." + p.name;
+    groups.push_back(std::move(group));
+  }
   if (optimizer == "adam") return nn::adam(std::move(groups), {.lr = lr});
   if (optimizer == "adamw") return nn::adamw(std::move(groups), {.lr = lr});
   return nn::sgd(std::move(groups), {.lr = lr, .momentum = momentum, .nesterov = nesterov});

@@ -7,6 +7,7 @@
 #include "apps/cli.h"
 #include "apps/compute.h"
 #include "apps/data.h"
+#include "apps/distill_args.h"
 #include "apps/model.h"
 #include "nn/optim.h"
 
@@ -25,6 +26,8 @@ struct TrainArgs {
   float quant_lr = 1, quant_wd = 1e-4f;
   bool nesterov = false, no_decay_norm = false;
 
+  DistillArgs distill;  // its fields are `pare distill`'s
+
   ComputeArgs compute;
   std::string init, refine, out;
   bool resume = false, force = false, quiet = false, json = false;
@@ -39,7 +42,8 @@ struct TrainArgs {
 
   /// Whether training images are cropped and flipped at random.
   bool augmented() const;
-  std::unique_ptr<nn::Optimizer> make_optimizer(nn::Layer& net) const;
+  /// `beside`: what is trained along without being part of the network; may be null.
+  std::unique_ptr<nn::Optimizer> make_optimizer(nn::Layer& net, nn::Layer* beside) const;
   std::unique_ptr<BatchSource> train_batches(
       std::shared_ptr<const datasets::ImageSet> images) const;
   /// Training images in random order, as they are.

@@ -13,6 +13,7 @@
 #include "apps/train_view.h"
 #include "apps/version.h"
 #include "core/kernels/isa.h"
+#include "core/ops.h"
 #include "core/parallel.h"
 #include "nn/describe.h"
 #include "nn/state.h"
@@ -101,7 +102,9 @@ class Run {
   }
 
   int train() {
-    const auto optimizer = args_.make_optimizer(model_);
+    begin_distillation();
+    nn::Layer* const beside = distillation_ ? &distillation_->learned() : nullptr;
+    const auto optimizer = args_.make_optimizer(model_, beside);
     const auto train_set = args_.train_batches(train_images_);
     const auto test_set = test_batches(args_.data, test_images_);
     print_header();
@@ -113,6 +116,17 @@ class Run {
     if (args_.resume) folder_.keep_rows(trainer.state().epoch);
     catch_interrupts();
     return finish(trainer.run());
+  }
+
+  void begin_distillation() {
+    if (!args_.distill.active()) return;
+    const auto batches = args_.calibration_batches(train_images_);
+    batches->start(0);
+    constexpr int64_t kExamples = 4;
+    const Tensor images = batches->next().value().x;
+    const Tensor example = slice(images, 0, 0, std::min(kExamples, images.dim(0)));
+    distillation_.emplace(args_.distill, model_, card_, args_.label_smoothing, example,
+                          static_cast<uint64_t>(args_.seed));
   }
 
   /// Quantized as calibration left it: tested and saved like the best epoch of a training.
@@ -138,12 +152,16 @@ class Run {
     return 0;
   }
 
-  nn::TrainOptions options() const {
+  nn::TrainOptions options() {
     nn::TrainOptions o;
     o.epochs = args_.epochs;
     o.max_steps = args_.steps;
     o.schedule = nn::parse_schedule(args_.schedule, args_.lr);
     o.loss = nn::cross_entropy_loss(args_.label_smoothing);
+    if (distillation_) {
+      o.loss = std::ref(distillation_->objective());
+      o.beside = &distillation_->learned();
+    }
     o.clip_grad = args_.clip_grad;
     o.ema = args_.ema;
     o.dir = folder_.path();
@@ -195,6 +213,10 @@ class Run {
       console_.entry("optimizer", fmt::format("{}  lr {}, {}, weight decay {}, batch {}, {} epochs",
                                               args_.optimizer, args_.lr, args_.schedule, args_.wd,
                                               args_.batch_size, args_.epochs));
+    if (distillation_) {
+      console_.entry("teacher", distillation_->describe_teacher());
+      console_.entry("loss", distillation_->describe_objective());
+    }
     console_.entry("out", folder_.path());
   }
 
@@ -268,6 +290,7 @@ class Run {
   nn::Layer model_;
   std::string quantizers_;
   nn::Summary summary_;
+  std::optional<Distillation> distillation_;
 };
 
 /// Takes the options of the run in --out.

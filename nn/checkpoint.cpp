@@ -12,6 +12,7 @@ namespace {
 
 constexpr const char* kState = "train.state";
 constexpr const char* kRng = "train.rng.";
+constexpr const char* kBeside = "train.beside.";
 
 /// Every field in a fixed order; doubles by their bits. Seconds differ between two equal runs and
 /// live in the metadata, so that the entries of equal runs are equal.
@@ -57,7 +58,8 @@ bool training_only(const std::string& name) {
 }  // namespace
 
 void save_checkpoint(const std::string& path, const Layer& model, const Optimizer& optimizer,
-                     const Ema* ema, const TrainState& state, const Metadata& metadata) {
+                     const Ema* ema, const TrainState& state, const Metadata& metadata,
+                     const Layer* beside) {
   safetensors::File file;
   file.metadata = metadata;
   file.metadata["seconds"] = std::to_string(state.seconds);
@@ -65,6 +67,7 @@ void save_checkpoint(const std::string& path, const Layer& model, const Optimize
   put_weights(file, model);
   optimizer.save(file, "optim.");
   if (ema) ema->save(file, "ema.");
+  if (beside) put_weights(file, *beside, kBeside);
   file.entries[kState] = to_entry(state);
   for_each_rng(model, [&](const std::string& name, Rng& rng) {
     const Rng::State s = rng.state();
@@ -75,13 +78,15 @@ void save_checkpoint(const std::string& path, const Layer& model, const Optimize
   safetensors::write(path, file);
 }
 
-TrainState load_checkpoint(const std::string& path, Layer& model, Optimizer& optimizer, Ema* ema) {
+TrainState load_checkpoint(const std::string& path, Layer& model, Optimizer& optimizer, Ema* ema,
+                           Layer* beside) {
   const safetensors::File file = safetensors::read(path);
   PARE_CHECK(file.has(kState), path, ": holds weights only, there is no run to resume in it",
              hint("a run is resumed from its last.safetensors"));
   get_weights(weights_only(file), model, path);
   optimizer.load(file, "optim.");
   if (ema) ema->load(file, "ema.");
+  if (beside) get_weights(file, *beside, path, kBeside);
   for_each_rng(model, [&](const std::string& name, Rng& rng) {
     const std::vector<int64_t> values = file.at(kRng + name).integers();
     PARE_CHECK(values.size() == 2, path, ": ", kRng, name, " has ", values.size(),

@@ -3,6 +3,7 @@
 // that reads weights reads a checkpoint, and beside them
 //   optim.*       moments and step count
 //   ema.*         averaged weights
+//   train.beside.*  what was learned beside the model, such as a distillation's regressors
 //   train.state   where the run stands
 //   train.rng.*   key and counter of every generator in the model
 // Written to a temporary name and renamed.
@@ -32,12 +33,14 @@ struct TrainState {
 
 using Metadata = std::map<std::string, std::string>;
 
-/// `ema` may be null.
+/// `ema` and `beside` may be null.
 void save_checkpoint(const std::string& path, const Layer& model, const Optimizer& optimizer,
-                     const Ema* ema, const TrainState& state, const Metadata& metadata);
+                     const Ema* ema, const TrainState& state, const Metadata& metadata,
+                     const Layer* beside = nullptr);
 
 /// Everything that save_checkpoint wrote; the model must have the same shape.
-TrainState load_checkpoint(const std::string& path, Layer& model, Optimizer& optimizer, Ema* ema);
+TrainState load_checkpoint(const std::string& path, Layer& model, Optimizer& optimizer, Ema* ema,
+                           Layer* beside = nullptr);
 
 /// A checkpoint or a plain weight file without what only training needs.
 safetensors::File weights_only(safetensors::File file);

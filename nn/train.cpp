@@ -65,7 +65,7 @@ Trainer::Trainer(Layer& model, Optimizer& optimizer, BatchSource& train, BatchSo
 }
 
 void Trainer::resume(const std::string& checkpoint) {
-  state_ = load_checkpoint(checkpoint, model_, optimizer_, ema_.get());
+  state_ = load_checkpoint(checkpoint, model_, optimizer_, ema_.get(), options_.beside);
   PARE_CHECK(state_.batches == train_.batches(), checkpoint, ": was trained with ", state_.batches,
              " batches an epoch, the training set has ", train_.batches(),
              hint("resume with the same data set, limit and batch size"));
@@ -213,7 +213,7 @@ void Trainer::save_last() const {
   TrainState now = state_;
   now.seconds = session_seconds();
   save_checkpoint(options_.dir + "/last.safetensors", model_, optimizer_, ema_.get(), now,
-                  options_.metadata);
+                  options_.metadata, options_.beside);
 }
 
 void Trainer::save_best(const Score& test) const {

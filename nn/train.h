@@ -62,9 +62,10 @@ struct TrainOptions {
   std::vector<Penalty> penalties = {};
   float clip_grad = 0;  // > 0: largest joint L2 norm of the gradients
   float ema = 0;  // > 0: decay of averaged weights, which are then evaluated and saved as best
-  std::string dir = {};    // of best.safetensors and last.safetensors; empty: nothing is saved
-  int64_t save_every = 0;  // > 0: steps between saves of last.safetensors within an epoch
-  Metadata metadata = {};  // put into every checkpoint
+  std::string dir = {};     // of best.safetensors and last.safetensors; empty: nothing is saved
+  int64_t save_every = 0;   // > 0: steps between saves of last.safetensors within an epoch
+  Metadata metadata = {};   // put into every checkpoint
+  Layer* beside = nullptr;  // learned by the loss, not part of the model: kept for a resume
   std::function<bool()> stop = {};  // asked between batches; true: save and return
 };
 

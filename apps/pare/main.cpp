@@ -7,6 +7,7 @@ using namespace pare;
 
 constexpr Command kCommands[] = {
     {"train", "train a network, quantized or not", train_command},
+    {"distill", "train a network with the help of a trained one", distill_command},
     {"eval", "test a checkpoint or a weight file", eval_command},
     {"info", "what is in a model, a checkpoint, or this build", info_command},
     {"fold", "fold batch norm into the layers before it", fold_command},

@@ -5,8 +5,8 @@
 #include <chrono>
 #include <thread>
 
-#include "core/safetensors.h"
 #include "tests/apps/run.h"
+#include "tests/apps/weights.h"
 
 namespace pare::test {
 namespace {
@@ -16,17 +16,6 @@ std::vector<Json> rows_of(const std::string& folder) {
   std::istringstream in(slurp(folder + "/metrics.jsonl"));
   for (std::string line; std::getline(in, line);) rows.push_back(Json::parse(line));
   return rows;
-}
-
-/// Equal entries; the metadata holds the seconds and may differ.
-void check_equal_weights(const std::string& a, const std::string& b) {
-  const auto fa = safetensors::read(a), fb = safetensors::read(b);
-  REQUIRE(fa.entries.size() == fb.entries.size());
-  for (const auto& [name, entry] : fa.entries) {
-    CAPTURE(name);
-    REQUIRE(fb.has(name));
-    CHECK(entry.bytes == fb.at(name).bytes);
-  }
 }
 
 TEST_CASE("a run leaves a complete folder and a JSON result") {

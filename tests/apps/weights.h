@@ -1,0 +1,22 @@
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "core/safetensors.h"
+
+namespace pare::test {
+
+/// Equal entries; the metadata holds the seconds and may differ.
+inline void check_equal_weights(const std::string& a, const std::string& b) {
+  const auto fa = safetensors::read(a), fb = safetensors::read(b);
+  REQUIRE(fa.entries.size() == fb.entries.size());
+  for (const auto& [name, entry] : fa.entries) {
+    CAPTURE(name);
+    REQUIRE(fb.has(name));
+    CHECK(entry.bytes == fb.at(name).bytes);
+  }
+}
+
+}  // namespace pare::test
