@@ -145,9 +145,9 @@ class Meter {
   void trace(Sensitivity& s, const SensitivityOptions& o) {
     std::vector<std::string> paths;
     for (const Sensitivity::Layer& l : s.layers) paths.push_back(l.path);
-    const auto traces = hessian_traces(model_, paths, batches_, o, [&](int64_t probe) {
-      step(str("probe ", probe, " of ", o.probes));
-    });
+    const auto traces =
+        hessian_traces(model_, paths, batches_, o.probes, o.seed,
+                       [&](int64_t probe) { step(str("probe ", probe, " of ", o.probes)); });
     for (size_t i = 0; i < traces.size(); ++i) s.layers[i].trace = traces[i];
   }
 

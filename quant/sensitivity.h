@@ -44,7 +44,6 @@ std::ostream& operator<<(std::ostream& out, const Sensitivity& sensitivity);
 struct SensitivityOptions {
   std::vector<int> bits = {2, 3, 4, 8};
   int64_t probes = 8;  // of the trace; 0: it is left out
-  float step = 1e-2f;  // of a probe, times the root mean square of a layer's weights
   uint64_t seed = 1;   // of the probes
 };
 
@@ -61,14 +60,17 @@ Sensitivity sensitivity(const nn::Layer& model, const Scheme& scheme,
                         const std::vector<Batch>& batches, const SensitivityOptions& options = {},
                         const SensitivityProgress& progress = {});
 
-/// Trace of the Hessian of the mean loss by the weights of each layer in `paths`, all else fixed,
-/// in eval mode. Hutchinson's estimate: the mean over probes v of signs of
-///   v_l . (g_l(w + e v) - g_l(w - e v)) / 2 e_l,   g the gradient, e_l = step rms(w_l)
-/// One probe moves all layers at once: what layers l and m have in common has mean zero, since
-/// v_l and v_m are independent. The error of the difference is of order e^2.
+/// Trace of the Hessian of the mean cross-entropy by the weights of each layer in `paths`, all else
+/// fixed, in eval mode.
+///   H_l = mean over images of  J^T (diag(p) - p p^T) J + sum_c (p_c - y_c) d2 z_c,   J = dz / dw_l
+/// The second term is zero wherever the logits z are piecewise linear in the weights of one layer:
+/// in networks of ReLU and its like. Elsewhere it is left out (Gauss-Newton). Of the first one,
+/// with u random signs for every image and B B^T = diag(p) - p p^T,
+///   trace = mean over probes of  |sum over images of J^T B u|^2 / images
+/// since what two images have in common has mean zero: one backward pass of a batch for all layers.
 std::vector<double> hessian_traces(const nn::Layer& model, const std::vector<std::string>& paths,
-                                   const std::vector<Batch>& batches,
-                                   const SensitivityOptions& options,
+                                   const std::vector<Batch>& batches, int64_t probes,
+                                   uint64_t seed = 1,
                                    const std::function<void(int64_t probe)>& progress = {});
 
 }  // namespace pare::quant

@@ -10,89 +10,70 @@ namespace pare::quant {
 
 namespace {
 
-/// A weight under probing.
-struct Probed {
-  Tensor weight, start, signs;
-  float step = 0;  // e_l
-
-  /// w = start + direction e v
-  void move(float direction) {
-    for (int64_t i = 0; i < weight.numel(); ++i) {
-      weight.data()[i] = start.data()[i] + direction * step * signs.data()[i];
+/// B u for each row of z [N, classes], u random signs:  B = diag(sqrt p) - p sqrt(p)^T, p =
+/// softmax(z), so that B B^T = diag(p) - p p^T, the Hessian of cross-entropy by z.
+Tensor curvature_seed(const Tensor& z, Rng& rng) {
+  const Tensor p = no_grad([&] { return softmax(z.detach()); });
+  const int64_t classes = z.dim(1);
+  Tensor seed = Tensor::uninit(z.shape());
+  for (int64_t n = 0; n < z.dim(0); ++n) {
+    const float* from = p.data() + n * classes;
+    float* to = seed.data() + n * classes;
+    double along = 0;  // sqrt(p) . u
+    for (int64_t c = 0; c < classes; ++c) {
+      to[c] = std::sqrt(from[c]) * (rng.coin() ? 1.0f : -1.0f);
+      along += to[c];
     }
+    for (int64_t c = 0; c < classes; ++c) to[c] -= from[c] * static_cast<float>(along);
   }
-};
-
-float rms(const Tensor& w) {
-  double sum = 0;
-  for (const float v : w.span()) sum += double{v} * v;
-  return static_cast<float>(std::sqrt(sum / static_cast<double>(w.numel())));
+  return seed;
 }
 
-/// Gradients of the mean loss over all images.
-void gradients(const nn::Layer& model, const std::vector<Batch>& batches,
-               std::vector<Probed>& weights) {
-  for (Probed& p : weights) p.weight.zero_grad();
-  int64_t images = 0;
-  for (const Batch& b : batches) images += b.x.dim(0);
-  for (const Batch& b : batches) {
-    const float share = static_cast<float>(b.x.dim(0)) / static_cast<float>(images);
-    (cross_entropy(model(b.x), b.y) * share).backward();
-  }
-}
-
-double along_signs(const Probed& p) {
+double squared_norm(const Tensor& t) {
   double sum = 0;
-  const Tensor& g = p.weight.grad();
-  for (int64_t i = 0; i < g.numel(); ++i) sum += double{g.data()[i]} * p.signs.data()[i];
+  for (const float v : t.span()) sum += double{v} * v;
   return sum;
 }
 
-std::vector<Probed> probed(nn::Layer& model, const std::vector<std::string>& paths, float step) {
-  std::vector<Probed> all;
+std::vector<Tensor> weights_of(nn::Layer& model, const std::vector<std::string>& paths) {
+  const std::vector<LayerInfo> found = layers(model);
+  std::vector<Tensor> weights;
   for (const std::string& path : paths) {
-    const std::vector<LayerInfo> found = layers(model);
     const auto it = std::find_if(found.begin(), found.end(),
                                  [&](const LayerInfo& info) { return info.path == path; });
     PARE_CHECK(it != found.end(), "hessian_traces: the model has no layer ", path);
-    Tensor w = it->weight();
-    w.requires_grad_();
-    // A layer of zeros moves too.
-    all.push_back({w, w.clone(), Tensor::uninit(w.shape()), step * std::max(rms(w), 1e-3f)});
+    weights.push_back(it->weight());
   }
-  return all;
+  return weights;
 }
 
 }  // namespace
 
 std::vector<double> hessian_traces(const nn::Layer& model, const std::vector<std::string>& paths,
-                                   const std::vector<Batch>& batches,
-                                   const SensitivityOptions& options,
+                                   const std::vector<Batch>& batches, int64_t probes, uint64_t seed,
                                    const std::function<void(int64_t)>& progress) {
-  PARE_CHECK(options.probes > 0 && options.step > 0,
-             "hessian_traces: probes and step must be positive, got ", options.probes, " and ",
-             options.step);
+  PARE_CHECK(probes > 0, "hessian_traces: probes must be positive, got ", probes);
   PARE_CHECK(!batches.empty(), "hessian_traces: no images");
   nn::Layer copy = model;
   const nn::EvalMode eval(copy);
   nn::set_requires_grad(copy, false);
-  std::vector<Probed> weights = probed(copy, paths, options.step);
+  std::vector<Tensor> weights = weights_of(copy, paths);
+  for (Tensor& w : weights) w.requires_grad_();
   std::vector<double> traces(weights.size());
-  Rng rng(options.seed);
-  for (int64_t k = 0; k < options.probes; ++k) {
-    for (Probed& p : weights) {
-      for (float& v : p.signs.span()) v = rng.coin() ? 1.0f : -1.0f;
-    }
-    for (const float direction : {1.0f, -1.0f}) {
-      for (Probed& p : weights) p.move(direction);
-      gradients(copy, batches, weights);
+  int64_t images = 0;
+  for (const Batch& b : batches) images += b.x.dim(0);
+  Rng rng(seed);
+  for (int64_t k = 0; k < probes; ++k) {
+    for (const Batch& b : batches) {
+      const Tensor z = copy(b.x);
+      z.backward(curvature_seed(z, rng));
       for (size_t i = 0; i < weights.size(); ++i) {
-        traces[i] += direction * along_signs(weights[i]) / (2.0 * weights[i].step);
+        traces[i] += squared_norm(weights[i].grad()) / static_cast<double>(images * probes);
+        weights[i].zero_grad();
       }
     }
     if (progress) progress(k + 1);
   }
-  for (double& t : traces) t /= static_cast<double>(options.probes);
   return traces;
 }
 
