@@ -1,5 +1,7 @@
 #include "nn/layer_changes.h"
 
+#include <set>
+
 #include "nn/layers.h"
 
 namespace pare::nn {
@@ -28,6 +30,21 @@ std::map<std::string, LayerChange> all_sizes(Layer& model) {
     if (const auto s = sizes_of(layer)) sizes[path] = *s;
   });
   return sizes;
+}
+
+std::set<std::string> all_paths(Layer& model) {
+  std::set<std::string> paths;
+  for_each_layer(model, [&](const std::string& path, Layer&) { paths.insert(path); });
+  return paths;
+}
+
+/// What was taken out with the layer at `path`: itself, or the largest module around it that is
+/// gone.
+std::string taken_out(const std::string& path, const std::set<std::string>& now) {
+  for (size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.', dot + 1)) {
+    if (now.count(path.substr(0, dot)) == 0) return path.substr(0, dot);
+  }
+  return path;
 }
 
 template <class T>
@@ -74,12 +91,12 @@ void resize_conv(Layer& layer, const LayerChange& c) {
 }
 
 void apply_change(Layer& layer, const std::string& path, const LayerChange& c) {
-  const auto before = sizes_of(layer);
-  PARE_CHECK(before, path, ": ", layer->describe(), " cannot be changed");
   if (c.removed) {
     layer = {};
     return;
   }
+  const auto before = sizes_of(layer);
+  PARE_CHECK(before, path, ": ", layer->describe(), " cannot be changed");
   PARE_CHECK((before->in || !c.in) && (before->groups || !c.groups) && (before->bias || !c.bias),
              path, ": ", layer->describe(), " has nothing of this kind to change");
   if (layer.as<Conv2d>()) return resize_conv<Conv2d>(layer, c);
@@ -103,13 +120,14 @@ void apply_change(Layer& layer, const std::string& path, const LayerChange& c) {
 
 LayerChanges layer_changes(Layer& original, Layer& now) {
   const auto before = all_sizes(original), after = all_sizes(now);
+  const std::set<std::string> paths = all_paths(now);
   LayerChanges changes;
   for (const auto& [path, sizes] : before) {
     auto it = after.find(path);
     const bool wrapped = it == after.end();
     if (wrapped) it = below(after, path);
     if (it == after.end()) {
-      changes[path].removed = true;
+      changes[taken_out(path, paths)].removed = true;
       continue;
     }
     LayerChange change = difference(sizes, it->second);

@@ -13,7 +13,7 @@ namespace pare::nn {
 
 /// Of a Conv2d, ConvTranspose2d, Linear, BatchNorm2d or LayerNorm. What is not set is as before.
 struct LayerChange {
-  bool removed = false;                      // the identity now
+  bool removed = false;                      // the identity now; also of whole blocks of layers
   std::optional<int64_t> in = {}, out = {};  // channels or features; of a norm: out
   std::optional<int64_t> groups = {};
   std::optional<bool> bias = {};

@@ -108,9 +108,7 @@ Stop Trainer::train_epoch() {
 
 void Trainer::step(const Batch& batch) {
   if (options_.schedule) {
-    const double at = static_cast<double>(state_.epoch) +
-                      static_cast<double>(state_.batch) / static_cast<double>(state_.batches);
-    optimizer_.set_lr(options_.schedule(at, static_cast<double>(options_.epochs)));
+    optimizer_.set_lr(options_.schedule(epochs_done(), static_cast<double>(options_.epochs)));
   }
   const Tensor logits = model_(batch.x);
   const Tensor loss = objective(logits, batch);
@@ -121,12 +119,20 @@ void Trainer::step(const Batch& batch) {
     const float norm = clip_grad_norm(optimizer_.groups(), options_.clip_grad);
     if (!std::isfinite(norm)) fail_non_finite(str("the gradient norm is ", norm), batch);
   }
+  const auto epochs = static_cast<double>(options_.epochs);
+  if (options_.before_step) options_.before_step(epochs_done() / epochs);
   optimizer_.step();
   optimizer_.zero_grad();
-  if (ema_) ema_->update();
-  state_.train.add(logits, batch.y, value);
   ++state_.batch;
   ++state_.step;
+  if (options_.after_step) options_.after_step(epochs_done() / epochs);
+  if (ema_) ema_->update();
+  state_.train.add(logits, batch.y, value);
+}
+
+double Trainer::epochs_done() const {
+  return static_cast<double>(state_.epoch) +
+         static_cast<double>(state_.batch) / static_cast<double>(state_.batches);
 }
 
 Tensor Trainer::objective(const Tensor& logits, const Batch& batch) const {

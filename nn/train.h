@@ -66,6 +66,9 @@ struct TrainOptions {
   int64_t save_every = 0;   // > 0: steps between saves of last.safetensors within an epoch
   Metadata metadata = {};   // put into every checkpoint
   Layer* beside = nullptr;  // learned by the loss, not part of the model: kept for a resume
+  /// Called between the gradients and the optimizer's step, and after it, with the share of all
+  /// epochs that is done: what changes gradients, and what keeps weights in bounds.
+  std::function<void(double progress)> before_step = {}, after_step = {};
   std::function<bool()> stop = {};  // asked between batches; true: save and return
 };
 
@@ -96,6 +99,8 @@ class Trainer {
 
   TrainResult::Stop train_epoch();
   void step(const Batch& batch);
+  /// Epochs done, with the share of the running one.
+  double epochs_done() const;
   Tensor objective(const Tensor& logits, const Batch& batch) const;
   [[noreturn]] void fail_non_finite(const std::string& what, const Batch& batch) const;
   bool test_epoch(bool partial);

@@ -7,6 +7,7 @@
 #include "prune/cost.h"
 #include "prune/criterion.h"
 #include "tests/prune/cases.h"
+#include "tests/prune/images.h"
 #include "tests/support/message.h"
 
 using namespace pare;
@@ -14,22 +15,6 @@ using namespace pare::prune;
 using namespace pare::test;
 
 namespace {
-
-/// A few fixed batches.
-struct Images final : BatchSource {
-  explicit Images(std::vector<Batch> all) : list(std::move(all)) {}
-  int64_t samples() const override { return batches() * list[0].x.dim(0); }
-  int64_t batches() const override { return static_cast<int64_t>(list.size()); }
-  int64_t classes() const override { return 2; }
-  Shape image_shape() const override { return {8, 8, 3}; }
-  void start(int64_t, int64_t first) override { at = static_cast<size_t>(first); }
-  std::optional<Batch> next() override {
-    if (at == list.size()) return {};
-    return list[at++];
-  }
-  std::vector<Batch> list;
-  size_t at = 0;
-};
 
 Images images(int64_t batches = 2, int64_t n = 3) {
   Rng rng(4);
