@@ -13,5 +13,10 @@ nn::Layer resnet_cifar(int depth, const Options& options);
 nn::Layer resnet_imagenet(int depth, const Options& options);
 nn::Layer vgg16_bn(const Options& options);
 nn::Layer lenet5(const Options& options);
+nn::Layer mobilenet_v1(const Options& options);
+nn::Layer mobilenet_v2(const Options& options);
+nn::Layer efficientnet_lite0(const Options& options);
+nn::Layer regnet_x_600mf(const Options& options);
+nn::Layer squeezenet1_0(const Options& options);
 
 }  // namespace pare::models

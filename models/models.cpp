@@ -36,6 +36,12 @@ Entry cifar_entry(int depth, const char* params) {
           [depth](const Options& o) { return resnet_cifar(depth, o); }};
 }
 
+/// Networks of one shape: their widths are not for choosing.
+Entry fixed_entry(const char* name, const char* summary, std::vector<std::string> takes,
+                  const nn::InitOptions& init, nn::Layer (*build)(const Options&)) {
+  return {{name, summary, {224, 224, 3}}, init, 0, std::move(takes), build};
+}
+
 Entry imagenet_entry(int depth, const char* params) {
   return {{str("resnet", depth), str("ResNet, He et al. 2015, ", params), {224, 224, 3}},
           kResNetInit,
@@ -67,6 +73,16 @@ const std::vector<Entry>& entries() {
        4,
        {},
        lenet5},
+      fixed_entry("mobilenet_v1", "MobileNetV1, 4.2 M parameters with 1000 classes",
+                  {"bn_momentum"}, kVggInit, mobilenet_v1),
+      fixed_entry("mobilenet_v2", "MobileNetV2, 3.5 M parameters with 1000 classes",
+                  {"bn_momentum", "dropout"}, kVggInit, mobilenet_v2),
+      fixed_entry("efficientnet_lite0", "EfficientNet-Lite0, 4.7 M parameters with 1000 classes",
+                  {"bn_momentum"}, kVggInit, efficientnet_lite0),
+      fixed_entry("regnet_x_600mf", "RegNetX-600MF, 6.2 M parameters with 1000 classes",
+                  {"bn_momentum"}, kVggInit, regnet_x_600mf),
+      fixed_entry("squeezenet1_0", "SqueezeNet 1.0, 1.2 M parameters with 1000 classes",
+                  {"dropout"}, kLeNetInit, squeezenet1_0),
   };
   return all;
 }

@@ -119,6 +119,11 @@ TEST_CASE("parameters of models too large to run here") {
   CHECK(parameters_of(make("resnet18", imagenet)) == 11'689'512);
   CHECK(parameters_of(make("resnet34", imagenet)) == 21'797'672);
   CHECK(parameters_of(make("resnet50", imagenet)) == 25'557'032);
+  CHECK(parameters_of(make("mobilenet_v1", imagenet)) == 4'231'976);
+  CHECK(parameters_of(make("mobilenet_v2", imagenet)) == 3'504'872);
+  CHECK(parameters_of(make("efficientnet_lite0", imagenet)) == 4'652'008);
+  CHECK(parameters_of(make("regnet_x_600mf", imagenet)) == 6'196'040);
+  CHECK(parameters_of(make("squeezenet1_0", imagenet)) == 1'248'424);
   CHECK(parameters_of(make("resnet110", {.shortcut = "A"})) == 1'727'962);
   CHECK(conv_weights(make("nin")) == 965'568);
   CHECK(conv_weights(make("nin_3x3")) == 670'656);
@@ -153,6 +158,35 @@ TEST_CASE("names in state dicts are those of the original programs") {
     CHECK(large.count(key) == 1);
   }
   CHECK(large.size() == 53 * 6 + 2 - 53);
+
+  const auto mobile = keys(make("mobilenet_v2"));
+  for (const char* key :
+       {"features.0.0.weight", "features.0.1.running_mean", "features.1.conv.0.0.weight",
+        "features.1.conv.1.weight", "features.17.conv.2.weight", "features.17.conv.3.bias",
+        "features.18.1.weight", "classifier.1.weight"}) {
+    CHECK(mobile.count(key) == 1);
+  }
+  CHECK(mobile.size() == 52 * 5 + 2);
+  const auto lite = keys(make("efficientnet_lite0"));
+  for (const char* key :
+       {"conv_stem.weight", "bn1.weight", "blocks.0.0.conv_dw.weight", "blocks.0.0.conv_pw.weight",
+        "blocks.0.0.bn2.bias", "blocks.6.0.conv_pwl.weight", "blocks.6.0.bn3.running_var",
+        "conv_head.weight", "classifier.bias"}) {
+    CHECK(lite.count(key) == 1);
+  }
+  const auto reg = keys(make("regnet_x_600mf"));
+  for (const char* key :
+       {"stem.0.weight", "stem.1.bias", "trunk_output.block1.block1-0.proj.0.weight",
+        "trunk_output.block4.block4-6.f.b.0.weight",
+        "trunk_output.block2.block2-2.f.c.1.running_mean", "fc.weight"}) {
+    CHECK(reg.count(key) == 1);
+  }
+  const auto squeeze = keys(make("squeezenet1_0"));
+  for (const char* key : {"features.0.weight", "features.3.squeeze.weight",
+                          "features.12.expand3x3.bias", "classifier.1.weight"}) {
+    CHECK(squeeze.count(key) == 1);
+  }
+  CHECK(squeeze.size() == 26 * 2);
 
   const auto vgg = keys(make("vgg16_bn"));
   CHECK(vgg.count("features.0.weight") == 1);
