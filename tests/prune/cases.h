@@ -69,6 +69,10 @@ inline std::vector<PruneCase> library_cases() {
       library_case("resnet18", {.image = {64, 64, 3}, .widths = imagenet, .stem = "imagenet"}));
   all.push_back(library_case("vgg16_bn", {.widths = vgg}));
   all.push_back(library_case("lenet5", {.image = {28, 28, 1}}));
+  for (const char* model :
+       {"mobilenet_v1", "mobilenet_v2", "efficientnet_lite0", "regnet_x_600mf", "squeezenet1_0"}) {
+    all.push_back(library_case(model, {}));
+  }
   return all;
 }
 

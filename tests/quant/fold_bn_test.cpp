@@ -112,6 +112,10 @@ TEST_CASE("folding leaves every trained float model the same function") {
       {"resnet50", {.widths = {4, 4, 4, 4}}},
       {"vgg16_bn", {.widths = std::vector<int64_t>(13, 6)}},
       {"lenet5", {.image = {28, 28, 1}}},
+      {"mobilenet_v1", {}},
+      {"mobilenet_v2", {}},
+      {"efficientnet_lite0", {}},
+      {"regnet_x_600mf", {}},
   };
   for (const Case& c : cases) {
     CAPTURE(c.name);
