@@ -8,6 +8,7 @@
 #include "apps/compute.h"
 #include "apps/data.h"
 #include "apps/model.h"
+#include "apps/sparse_args.h"
 #include "nn/optim.h"
 
 namespace pare {
@@ -24,6 +25,7 @@ struct TrainArgs {
   int64_t calib = 256;
   float quant_lr = 1, quant_wd = 1e-4f;
   bool nesterov = false, no_decay_norm = false;
+  SparseArgs sparse;
 
   ComputeArgs compute;
   std::string init, refine, out;

@@ -10,6 +10,7 @@ constexpr Command kCommands[] = {
     {"eval", "test a checkpoint or a weight file", eval_command},
     {"info", "what is in a model, a checkpoint, or this build", info_command},
     {"fold", "fold batch norm into the layers before it", fold_command},
+    {"prune", "remove channels from a trained network", prune_command},
     {"compare", "one table of several runs", compare_command},
     {"bench", "how fast this machine trains, infers and convolves", bench_command},
 };
