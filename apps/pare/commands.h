@@ -26,6 +26,8 @@ int info_command(int argc, char** argv);
 int fold_command(int argc, char** argv);
 int prune_command(int argc, char** argv);
 int prune_sensitivity_command(int argc, char** argv);
+int sensitivity_command(int argc, char** argv);
+int allocate_command(int argc, char** argv);
 int compare_command(int argc, char** argv);
 int bench_command(int argc, char** argv);
 
