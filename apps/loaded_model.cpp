@@ -1,5 +1,7 @@
 #include "apps/loaded_model.h"
 
+#include "nn/state.h"
+
 namespace pare {
 
 namespace {
@@ -37,6 +39,17 @@ LoadedModel load_model(ModelArgs& args, DataArgs& data, const cli::Given& given,
   quantize(model, card);
   load_weights(model, file, weights);
   return {std::move(card), file.metadata, std::move(model), images};
+}
+
+void save_changed(const LoadedModel& loaded, nn::Layer& now, const DataArgs& data,
+                  nn::Metadata metadata, const std::string& path) {
+  ModelCard card = loaded.card;
+  nn::Layer original = build_original(card);
+  card.changes = nn::layer_changes(original, now);
+  card.dataset = data.name();
+  card.normalize = data.normalization();
+  for (const auto& [key, value] : card.metadata()) metadata[key] = value;
+  nn::save_weights(path, now, metadata);
 }
 
 }  // namespace pare

@@ -21,4 +21,9 @@ struct LoadedModel {
 LoadedModel load_model(ModelArgs& args, DataArgs& data, const cli::Given& given,
                        const std::string& weights);
 
+/// A checkpoint of `now`, a rewrite of the loaded model, that says how its layers differ from those
+/// that the model's name builds. `metadata` is what else it says.
+void save_changed(const LoadedModel& loaded, nn::Layer& now, const DataArgs& data,
+                  nn::Metadata metadata, const std::string& path);
+
 }  // namespace pare

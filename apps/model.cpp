@@ -4,6 +4,7 @@
 
 #include "apps/version.h"
 #include "nn/state.h"
+#include "prune/gates.h"
 #include "quant/scheme.h"
 
 namespace pare {
@@ -72,6 +73,9 @@ void ModelArgs::fields(cli::Fields& f, bool with_quant) {
   f(bn_momentum, "bn-momentum", "how fast running statistics follow the batch",
     {.min = 0, .max = 1});
   f(dropout, "dropout", "probability, in models that have dropout", {.min = 0, .max = 0.99});
+  f(gates, "gates",
+    "switches on channels, trained with the weights, which `pare prune` reads: l0 or resrep",
+    {.one_of = prune::gate_kinds(), .placeholder = "NAME"});
   if (with_quant) f(quant, "quant", "how to quantize; `pare info --quant-help` explains the text");
 }
 
@@ -145,9 +149,10 @@ nn::Layer build_float(const ModelCard& card) {
 }
 
 std::string quantize(nn::Layer& model, const ModelCard& card) {
-  if (card.args.quant.empty()) return {};
   const Tensor example =
       Tensor::zeros({1, card.image.dim(0), card.image.dim(1), card.image.dim(2)});
+  if (!card.args.gates.empty()) prune::add_gates(model, example, card.args.gates, Rng(0));
+  if (card.args.quant.empty()) return {};
   std::string report = str(quant::apply(model, quant::parse_scheme(card.args.quant), example));
   if (report.ends_with('\n')) report.pop_back();
   return report;

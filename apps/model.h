@@ -15,7 +15,7 @@
 namespace pare {
 
 struct ModelArgs {
-  std::string model = "resnet20", order, shortcut, stem, quant;
+  std::string model = "resnet20", order, shortcut, stem, quant, gates;
   std::vector<int64_t> widths;
   float bn_momentum = 0.1f, dropout = 0;
 
@@ -51,7 +51,7 @@ Shape usual_image(const std::string& model);
 nn::Layer build_original(const ModelCard& card);
 /// The same with the card's changes.
 nn::Layer build_float(const ModelCard& card);
-/// Puts the card's quantizers in. Returns lines for the user; none for a float model.
+/// Puts the card's gates and quantizers in. Returns lines for the user; none for a float model.
 std::string quantize(nn::Layer& model, const ModelCard& card);
 
 /// Strict, but for what only training needs and, for a float model, the state of quantizers.

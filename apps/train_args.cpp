@@ -62,6 +62,7 @@ void TrainArgs::fields(cli::Fields& f, bool with_quant) {
   f(augment, "augment", "random crop (padded by 4) and flip; on for CIFAR if not said otherwise");
   f(no_augment, "no-augment", "train on the images as they are");
   optimization_fields(*this, f);
+  sparse.fields(f);
   run_fields(*this, f);
 }
 
@@ -77,6 +78,7 @@ void TrainArgs::check(const cli::Given& given) const {
              "--momentum is for --optimizer sgd, got ", optimizer);
   distill.check(given);
   nn::parse_schedule(schedule, lr);
+  sparse.check(given, model.gates, ema);
   if (!model.quant.empty() || !init.empty() || !refine.empty() || resume) return;
   for (const char* flag : {"calib", "quant-lr", "quant-wd"}) {
     PARE_CHECK(!given.has(flag), "--", flag, " is for quantizers, and this model has none");
@@ -99,6 +101,7 @@ std::unique_ptr<nn::Optimizer> TrainArgs::make_optimizer(nn::Layer& net, nn::Lay
     for (nn::NamedTensor& p : group.params) p.name = "beside." + p.name;
     groups.push_back(std::move(group));
   }
+  separate_gates(groups);
   if (optimizer == "adam") return nn::adam(std::move(groups), {.lr = lr});
   if (optimizer == "adamw") return nn::adamw(std::move(groups), {.lr = lr});
   return nn::sgd(std::move(groups), {.lr = lr, .momentum = momentum, .nesterov = nesterov});

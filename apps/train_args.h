@@ -9,6 +9,7 @@
 #include "apps/data.h"
 #include "apps/distill_args.h"
 #include "apps/model.h"
+#include "apps/sparse_args.h"
 #include "nn/optim.h"
 
 namespace pare {
@@ -25,6 +26,7 @@ struct TrainArgs {
   int64_t calib = 256;
   float quant_lr = 1, quant_wd = 1e-4f;
   bool nesterov = false, no_decay_norm = false;
+  SparseArgs sparse;
 
   DistillArgs distill;  // its fields are `pare distill`'s
 

@@ -75,7 +75,11 @@ class Run {
     if (!card) return;
     card_.changes = card->changes;
     std::set<std::string> skip{"bn-momentum", "dropout"};
-    if (!args_.init.empty()) skip.insert("quant");
+    if (!args_.init.empty()) {
+      skip.insert({"quant", "gates"});
+      PARE_CHECK(card->args.gates.empty(), start_, ": holds a network with gates",
+                 hint("merge them with pare prune, or train it on with --refine"));
+    }
     adopt(args_.model, *card, given_, skip, start_);
     args_.data.adopt(card->dataset, card->normalize, given_);
   }
@@ -112,6 +116,7 @@ class Run {
     TrainView view(console_, folder_, args_.epochs);
     nn::Trainer trainer(model_, *optimizer, *train_set, *test_set, options(), &view);
     if (args_.resume) trainer.resume(folder_.file("last.safetensors"));
+    sparse_.emplace(args_.sparse, model_, card_);
     folder_.open(config());
     if (args_.resume) folder_.keep_rows(trainer.state().epoch);
     catch_interrupts();
@@ -162,6 +167,9 @@ class Run {
       o.loss = std::ref(distillation_->objective());
       o.beside = &distillation_->learned();
     }
+    o.penalties = args_.sparse.penalties(args_.model.gates);
+    o.before_step = [this](double progress) { sparse_->before_step(progress); };
+    o.after_step = [this](double progress) { sparse_->after_step(progress); };
     o.clip_grad = args_.clip_grad;
     o.ema = args_.ema;
     o.dir = folder_.path();
@@ -237,7 +245,7 @@ class Run {
     return 0;
   }
 
-  Json to_json(const nn::TrainResult& r) const {
+  Json to_json(const nn::TrainResult& r) {
     const bool finished = r.stop == nn::TrainResult::Stop::finished;
     return {{"program", program_},
             {"model", args_.model.model},
@@ -255,6 +263,7 @@ class Run {
             {"macs", summary_.macs},
             {"bytes_fp32", summary_.bytes_fp32},
             {"bytes_quantized", summary_.bytes_quantized},
+            {"zero_weights", prune::sparsity(model_).zeros()},
             {"seconds", r.seconds},
             {"peak_rss_bytes", peak_rss_bytes()},
             {"out", folder_.path()}};
@@ -270,6 +279,11 @@ class Run {
                                        format_bytes(summary_.bytes_quantized),
                                        static_cast<double>(summary_.bytes_fp32) /
                                            static_cast<double>(summary_.bytes_quantized)));
+    if (args_.sparse.makes_zeros()) {
+      const prune::Sparsity found = prune::sparsity(model_);
+      console_.entry("zero", fmt::format("{} of {} weights of layers", format_count(found.zeros()),
+                                         format_count(found.weights())));
+    }
     console_.entry("time", fmt::format("{}, {} of memory at most", format_seconds(r.seconds),
                                        format_bytes(peak_rss_bytes())));
     console_.entry("files",
@@ -291,6 +305,7 @@ class Run {
   std::string quantizers_;
   nn::Summary summary_;
   std::optional<Distillation> distillation_;
+  std::optional<SparseTraining> sparse_;
 };
 
 /// Takes the options of the run in --out.

@@ -32,12 +32,25 @@ std::string change(double before, double after) {
   return fmt::format("{} -> {} (-{:.1f} %)", scaled(before), scaled(after), less);
 }
 
+/// "conv1, conv2 and 7 more"
+std::string shortened(const std::string& names) {
+  constexpr int kShown = 2;
+  size_t end = 0;
+  for (int shown = 0; shown < kShown && end != std::string::npos; ++shown) {
+    end = names.find(',', end + 1);
+  }
+  if (end == std::string::npos) return names;
+  const auto more = std::count(names.begin() + static_cast<std::ptrdiff_t>(end), names.end(), ',');
+  return names.substr(0, end) + fmt::format(" and {} more", more);
+}
+
 }  // namespace
 
 std::ostream& operator<<(std::ostream& out, const Plan& plan) {
   std::vector<std::vector<std::string>> rows{{"layer", "channels", "stay", "tied with", ""}};
   for (const Plan::Layer& l : plan.layers) {
-    rows.push_back({l.name, std::to_string(l.channels), std::to_string(l.kept()), l.tied, l.note});
+    rows.push_back(
+        {l.name, std::to_string(l.channels), std::to_string(l.kept()), shortened(l.tied), l.note});
   }
   rows.push_back({"total", std::to_string(plan.channels()), std::to_string(plan.kept()), "", ""});
   return out << nn::columns(rows) << "parameters " << change(plan.before.params, plan.after.params)

@@ -23,10 +23,25 @@ std::map<std::string, nn::BatchNorm2d*> norms_of(nn::Layer& model) {
   return norms;
 }
 
+using Norms = std::map<std::string, nn::BatchNorm2d*>;
+
+struct Statistics {
+  Tensor mean, var;
+};
+using AllStatistics = std::map<std::string, Statistics>;
+
+AllStatistics running(const Norms& norms) {
+  AllStatistics all;
+  for (const auto& [path, bn] : norms) {
+    all[path] = {bn->running_mean.clone(), bn->running_var.clone()};
+  }
+  return all;
+}
+
 /// Batch norms learn statistics while this lives.
 class Learning {
  public:
-  explicit Learning(const std::map<std::string, nn::BatchNorm2d*>& norms) {
+  explicit Learning(const Norms& norms) {
     for (const auto& entry : norms) {
       before_.push_back({entry.second, entry.second->training, entry.second->opt.momentum});
       entry.second->training = true;
@@ -53,6 +68,50 @@ class Learning {
   };
   std::vector<State> before_;
 };
+
+/// Quantizers pass values on while this lives, but for those that stand for a nonlinearity.
+class QuantizersOff {
+ public:
+  explicit QuantizersOff(nn::Layer& model) {
+    nn::for_each_layer(model, [&](const std::string& path, nn::Layer& layer) {
+      auto* q = layer.as<Quantizer>();
+      if (!q || !(q->wants_calibration() || path.ends_with("weight_fn"))) return;
+      before_.push_back({q, q->mode});
+      q->mode = Quantizer::Mode::off;
+    });
+  }
+  ~QuantizersOff() {
+    for (const auto& [quantizer, mode] : before_) quantizer->mode = mode;
+  }
+  QuantizersOff(const QuantizersOff&) = delete;
+  QuantizersOff& operator=(const QuantizersOff&) = delete;
+
+ private:
+  std::vector<std::pair<Quantizer*, Quantizer::Mode>> before_;
+};
+
+/// Leaves in the norms what they learn from these batches; all of them at once, as in training.
+void learn(nn::Layer& model, const Norms& norms, const std::vector<Tensor>& batches,
+           float momentum) {
+  const NoGrad guard;
+  const nn::EvalMode eval(model);
+  Learning learning(norms);
+  for (size_t i = 0; i < batches.size(); ++i) {
+    // The i-th of all has a share of 1 / (i + 1): after the last one, each has the same.
+    learning.set_momentum(momentum > 0 ? momentum : 1 / static_cast<float>(i + 1));
+    model(batches[i]).data();
+  }
+}
+
+/// m + m_q - m_f and v v_q / v_f; the norm holds m_q and v_q.
+void keep_change(nn::BatchNorm2d& bn, const Statistics& before, const Statistics& floating) {
+  float *mean = bn.running_mean.data(), *var = bn.running_var.data();
+  for (int64_t c = 0; c < bn.running_mean.numel(); ++c) {
+    mean[c] += before.mean.data()[c] - floating.mean.data()[c];
+    const float eps = bn.opt.eps;  // a channel that is constant stays
+    var[c] = before.var.data()[c] * ((var[c] + eps) / (floating.var.data()[c] + eps));
+  }
+}
 
 BnTuningReport::Row row_of(const std::string& path, const nn::BatchNorm2d& bn, const Tensor& mean,
                            const Tensor& var) {
@@ -143,28 +202,23 @@ BnTuningReport tune_bn(nn::Layer& model, const std::vector<Tensor>& batches,
   PARE_CHECK(!batches.empty(), "tune_bn: no images");
   PARE_CHECK(options.momentum >= 0 && options.momentum <= 1,
              "tune_bn: momentum must be in 0..1, got ", options.momentum);
-  const auto norms = norms_of(model);
+  PARE_CHECK(options.anew || options.momentum == 0,
+             "tune_bn: a momentum is for statistics that are learned anew");
+  const Norms norms = norms_of(model);
   PARE_CHECK(!norms.empty(), "tune_bn: the model has no batch norm",
              hint("tune before batch norm is folded"));
-  std::map<std::string, std::pair<Tensor, Tensor>> before;
-  for (const auto& entry : norms) {
-    before[entry.first] = {entry.second->running_mean.clone(), entry.second->running_var.clone()};
+  const AllStatistics before = running(norms);
+  AllStatistics floating;
+  if (!options.anew) {
+    const QuantizersOff off(model);
+    learn(model, norms, batches, 0);
+    floating = running(norms);
   }
-  {
-    const NoGrad guard;
-    const nn::EvalMode eval(model);
-    Learning learning(norms);
-    for (size_t i = 0; i < batches.size(); ++i) {
-      // The i-th of all has a share of 1 / (i + 1): after the last one, each has the same.
-      learning.set_momentum(options.momentum > 0 ? options.momentum
-                                                 : 1 / static_cast<float>(i + 1));
-      model(batches[i]).data();
-    }
-  }
+  learn(model, norms, batches, options.momentum);
   BnTuningReport report;
-  for (const auto& entry : norms) {
-    const auto& [mean, var] = before[entry.first];
-    report.rows.push_back(row_of(entry.first, *entry.second, mean, var));
+  for (const auto& [path, bn] : norms) {
+    if (!options.anew) keep_change(*bn, before.at(path), floating.at(path));
+    report.rows.push_back(row_of(path, *bn, before.at(path).mean, before.at(path).var));
   }
   return report;
 }

@@ -2,9 +2,12 @@
 // Batch norm that knows about quantized weights: running statistics estimated again with quantizers
 // at work, then folded.    Hubara et al. 2020, arXiv:2006.10518, section 4
 //
-//   m, v  = mean and variance of what the quantized layers compute for a few batches
-//   k     = gamma / sqrt(v + eps)
-//   w' = k w,  b' = beta + k (b - m),  s' = |k| s        so that  quantize(w', s') = k quantize(w,
+//   m_f, v_f   mean and variance of what the layers compute for a few batches, quantizers off
+//   m_q, v_q   the same with quantizers at work
+//   m' = m + m_q - m_f,  v' = v v_q / v_f     what was learned in training, moved as far as
+//                                             quantization moves it
+//   k  = gamma / sqrt(v' + eps)
+//   w' = k w,  b' = beta + k (b - m'),  s' = |k| s        so that  quantize(w', s') = k quantize(w,
 //   s)
 //
 // With a zero point z of codes lo..hi, k < 0 makes it lo + hi - z. Without one, codes have one more
@@ -20,7 +23,10 @@
 namespace pare::quant {
 
 struct BnTuningOptions {
-  /// Running statistics follow each batch by this much; 0: they are the mean over all batches.
+  /// m' = m_q, v' = v_q, as in the paper. Statistics then forget what they were learned from: more
+  /// images, and images that were augmented.
+  bool anew = false;
+  /// With anew: statistics follow each batch by this much; 0: they are the mean over all batches.
   float momentum = 0;
 };
 

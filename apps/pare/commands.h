@@ -25,6 +25,10 @@ int distill_command(int argc, char** argv);
 int eval_command(int argc, char** argv);
 int info_command(int argc, char** argv);
 int fold_command(int argc, char** argv);
+int prune_command(int argc, char** argv);
+int prune_sensitivity_command(int argc, char** argv);
+int sensitivity_command(int argc, char** argv);
+int allocate_command(int argc, char** argv);
 int compare_command(int argc, char** argv);
 int bench_command(int argc, char** argv);
 

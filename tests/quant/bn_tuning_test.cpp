@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <utility>
 
 #include "core/autograd.h"
 #include "core/ops.h"
@@ -73,22 +74,50 @@ const nn::BatchNorm2d& norm_at(nn::Layer& model, size_t i) {
   return *model.as<nn::Sequential>()->layers[i].as<nn::BatchNorm2d>();
 }
 
-TEST_CASE("tune_bn: statistics are the mean over the batches of what quantized layers compute") {
+/// Mean and variance of what the first convolution computes, over batches.
+std::pair<Tensor, Tensor> statistics(nn::Layer& model, const std::vector<Tensor>& batches,
+                                     bool quantized) {
+  const nn::EvalMode eval(model);
+  const NoGrad guard;
+  const auto& conv = *model.as<nn::Sequential>()->layers[0].as<nn::Conv2d>();
+  Tensor mean = Tensor::zeros({6}), var = Tensor::zeros({6});
+  const auto share = 1 / static_cast<float>(batches.size());
+  for (const Tensor& x : batches) {
+    const Tensor y = quantized ? model.as<nn::Sequential>()->layers[0](x)
+                               : conv2d(x, conv.weight, conv.bias, {.pad = 1});
+    mean = mean + pare::mean(y, {0, 1, 2}, false) * share;
+    var = var + pare::var(y, {0, 1, 2}, false, /*correction=*/1) * share;
+  }
+  return {mean, var};
+}
+
+TEST_CASE("tune_bn: statistics move as far as quantization moves those of the batches") {
   nn::Layer model = net();
   quantize(model, "uniform:3");
   const std::vector<Tensor> batches = {images(5), images(6), images(7)};
-  const auto& conv = *model.as<nn::Sequential>()->layers[0].as<nn::Conv2d>();
-  Tensor mean = Tensor::zeros({6}), var = Tensor::zeros({6});
-  {
-    const nn::EvalMode eval(model);
-    const NoGrad guard;
-    for (const Tensor& x : batches) {
-      const Tensor y = model.as<nn::Sequential>()->layers[0](x);
-      mean = mean + pare::mean(y, {0, 1, 2}, false) / 3.0f;
-      var = var + pare::var(y, {0, 1, 2}, false, /*correction=*/1) / 3.0f;
-    }
+  const auto with = statistics(model, batches, true), without = statistics(model, batches, false);
+  const Tensor mean = norm_at(model, 1).running_mean.clone(),
+               var = norm_at(model, 1).running_var.clone();
+  tune_bn(model, batches);
+  const nn::BatchNorm2d& bn = norm_at(model, 1);
+  for (int64_t c = 0; c < 6; ++c) {
+    const float shift = with.first.data()[c] - without.first.data()[c];
+    CHECK(bn.running_mean.data()[c] == doctest::Approx(mean.data()[c] + shift).epsilon(1e-4));
+    const float ratio = with.second.data()[c] / without.second.data()[c];
+    CHECK(bn.running_var.data()[c] == doctest::Approx(var.data()[c] * ratio).epsilon(1e-3));
   }
-  const BnTuningReport report = tune_bn(model, batches);
+  set_mode(model, Quantizer::Mode::off);  // then there is nothing to follow
+  const Tensor same = norm_at(model, 4).running_mean.clone();
+  tune_bn(model, batches);
+  CHECK(gap(same, norm_at(model, 4).running_mean) < 1e-6f);
+}
+
+TEST_CASE("tune_bn: anew, they are the mean over the batches of what quantized layers compute") {
+  nn::Layer model = net();
+  quantize(model, "uniform:3");
+  const std::vector<Tensor> batches = {images(5), images(6), images(7)};
+  const auto [mean, var] = statistics(model, batches, true);
+  const BnTuningReport report = tune_bn(model, batches, {.anew = true});
   REQUIRE(report.rows.size() == 2);
   CHECK(report.rows[0].path == "1");
   CHECK(report.rows[0].mean_shift > 0.01);
@@ -99,16 +128,16 @@ TEST_CASE("tune_bn: statistics are the mean over the batches of what quantized l
   }
   CHECK(bn.opt.momentum == 0.1f);
   CHECK(bn.training);
-  CHECK(conv.weight.requires_grad());
+  CHECK(model.as<nn::Sequential>()->layers[0].as<nn::Conv2d>()->weight.requires_grad());
 }
 
 TEST_CASE("tune_bn: with a momentum statistics follow from where they were") {
   nn::Layer model = net(), same = net();
   quantize(model, "uniform:4");
   quantize(same, "uniform:4");
-  tune_bn(same, {images(5)});  // the batch's own
+  tune_bn(same, {images(5)}, {.anew = true});  // the batch's own
   const Tensor before = norm_at(model, 1).running_mean.clone();
-  tune_bn(model, {images(5)}, {.momentum = 0.25f});
+  tune_bn(model, {images(5)}, {.anew = true, .momentum = 0.25f});
   for (int64_t c = 0; c < 6; ++c) {
     const float want = 0.75f * before.data()[c] + 0.25f * norm_at(same, 1).running_mean.data()[c];
     CHECK(norm_at(model, 1).running_mean.data()[c] == doctest::Approx(want).epsilon(1e-5));
@@ -195,7 +224,9 @@ TEST_CASE("tune_bn: what cannot be tuned is refused") {
   nn::Layer model = net(), plain = nn::Sequential({nn::ReLU()});
   CHECK(contains(message_of([&] { tune_bn(model, {}); }), "no images"));
   CHECK(contains(message_of([&] { tune_bn(plain, {images(1)}); }), "no batch norm"));
-  CHECK(contains(message_of([&] { tune_bn(model, {images(1)}, {.momentum = 2}); }), "momentum"));
+  CHECK(contains(message_of([&] { tune_bn(model, {images(1)}, {.anew = true, .momentum = 2}); }),
+                 "momentum must be in"));
+  CHECK(contains(message_of([&] { tune_bn(model, {images(1)}, {.momentum = 0.5f}); }), "anew"));
 }
 
 }  // namespace
