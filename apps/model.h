@@ -11,6 +11,7 @@
 #include "nn/checkpoint.h"
 #include "nn/layer_changes.h"
 #include "nn/module.h"
+#include "quant/placement.h"
 
 namespace pare {
 
@@ -31,8 +32,12 @@ struct ModelCard {
   ModelArgs args;
   int64_t classes = 10;
   Shape image = {32, 32, 3};
-  std::string dataset = {}, normalize = {};  // it was trained on
-  nn::LayerChanges changes = {};             // by folding or pruning, before quantizers go in
+  std::string dataset = {}, normalize = {};       // it was trained on
+  nn::LayerChanges changes = {};                  // by folding or pruning, before quantizers go in
+  std::vector<quant::Placement> quantizers = {};  // one by one, where no text says it for all
+
+  /// How it is quantized, in a few words; empty: float.
+  std::string quantized() const;
 
   /// For the metadata of a checkpoint.
   nn::Metadata metadata() const;

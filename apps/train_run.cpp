@@ -64,7 +64,7 @@ class Run {
     if (args_.resume) {
       const std::string last = folder_.file("last.safetensors");
       const auto card = ModelCard::read(safetensors::read_header(last), last);
-      if (card) card_.changes = card->changes;
+      if (card) card_.changes = card->changes, card_.quantizers = card->quantizers;
       return;
     }
     start_ = args_.init.empty() ? args_.refine : args_.init;
@@ -73,6 +73,7 @@ class Run {
     const auto card = ModelCard::read(start_file_, start_);
     if (!card) return;
     card_.changes = card->changes;
+    if (!args_.refine.empty()) card_.quantizers = card->quantizers;
     std::set<std::string> skip{"bn-momentum", "dropout"};
     if (!args_.init.empty()) {
       skip.insert({"quant", "gates"});
@@ -85,7 +86,8 @@ class Run {
 
   void build_model() {
     card_ = {args_.model,       train_images_->classes(),   train_images_->image,
-             args_.data.name(), args_.data.normalization(), card_.changes};
+             args_.data.name(), args_.data.normalization(), card_.changes,
+             card_.quantizers};
     model_ = build_float(card_);
     Rng rng(static_cast<uint64_t>(args_.seed));
     nn::init(model_, rng, models::init_options(args_.model.model));

@@ -24,6 +24,7 @@ int train_command(int argc, char** argv);
 int eval_command(int argc, char** argv);
 int info_command(int argc, char** argv);
 int fold_command(int argc, char** argv);
+int quantize_command(int argc, char** argv);
 int prune_command(int argc, char** argv);
 int prune_sensitivity_command(int argc, char** argv);
 int sensitivity_command(int argc, char** argv);
