@@ -7,6 +7,7 @@
 #include "apps/version.h"
 #include "nn/state.h"
 #include "prune/gates.h"
+#include "prune/packed.h"
 #include "quant/scheme.h"
 
 namespace pare {
@@ -200,11 +201,25 @@ std::string quantize(nn::Layer& model, const ModelCard& card) {
   return report;
 }
 
+namespace {
+
+/// Loads packed weights, if the file holds them.
+bool unpack(nn::Layer& model, const safetensors::File& file) {
+  if (!file.has(kPackedWeights)) return false;
+  const std::vector<std::byte>& bytes = file.at(kPackedWeights).bytes;
+  prune::unpack({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, model);
+  return true;
+}
+
+}  // namespace
+
 void load_weights(nn::Layer& model, const safetensors::File& file, const std::string& path) {
+  if (unpack(model, file)) return;
   nn::get_weights(nn::weights_only(file), model, path);
 }
 
 void load_float_weights(nn::Layer& model, const safetensors::File& file, const std::string& path) {
+  if (unpack(model, file)) return;
   safetensors::File weights = nn::weights_only(file);
   std::erase_if(weights.entries, [](const auto& entry) {
     for (const char* socket : {".weight_fn.", ".input_fn.", ".output_fn."}) {

@@ -59,6 +59,8 @@ nn::Layer build_float(const ModelCard& card);
 /// Puts the card's gates and quantizers in. Returns lines for the user; none for a float model.
 std::string quantize(nn::Layer& model, const ModelCard& card);
 
+/// The entry of a checkpoint whose weights are packed (prune/packed.h).
+inline constexpr const char* kPackedWeights = "pare.packed";
 /// Strict, but for what only training needs and, for a float model, the state of quantizers.
 void load_weights(nn::Layer& model, const safetensors::File& file, const std::string& path);
 void load_float_weights(nn::Layer& model, const safetensors::File& file, const std::string& path);

@@ -78,6 +78,8 @@ void TrainArgs::check(const cli::Given& given) const {
              "--momentum is for --optimizer sgd, got ", optimizer);
   nn::parse_schedule(schedule, lr);
   sparse.check(given, model.gates, ema);
+  PARE_CHECK(model.gates.empty() || model.quant.empty(),
+             "--gates are merged before quantizers go in", hint("prune first, then quantize"));
   if (!model.quant.empty() || !init.empty() || !refine.empty() || resume) return;
   for (const char* flag : {"calib", "quant-lr", "quant-wd"}) {
     PARE_CHECK(!given.has(flag), "--", flag, " is for quantizers, and this model has none");

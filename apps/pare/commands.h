@@ -27,6 +27,7 @@ int fold_command(int argc, char** argv);
 int quantize_command(int argc, char** argv);
 int prune_command(int argc, char** argv);
 int prune_sensitivity_command(int argc, char** argv);
+int compress_command(int argc, char** argv);
 int sensitivity_command(int argc, char** argv);
 int allocate_command(int argc, char** argv);
 int compare_command(int argc, char** argv);
