@@ -10,6 +10,7 @@
 #include "apps/interrupt.h"
 #include "apps/memory.h"
 #include "apps/run_folder.h"
+#include "apps/train_stages.h"
 #include "apps/train_view.h"
 #include "apps/version.h"
 #include "core/kernels/isa.h"
@@ -209,7 +210,8 @@ class Run {
   }
 
   int finish(const nn::TrainResult& r) {
-    const std::string again = fmt::format("{} --resume --out {}", program_, folder_.path());
+    const std::string again = fmt::format("{} --resume --out {}", program_,
+                                          args_.whole.empty() ? folder_.path() : args_.whole);
     if (r.stop == nn::TrainResult::Stop::interrupted) {
       console_.print("");
       fmt::print(stderr, "{}: interrupted after step {}, saved; continue with\n  {}\n", program_,
@@ -291,7 +293,8 @@ class Run {
 void continue_run(const TrainArgs& args, const cli::Fields& fields, const cli::Given& given,
                   const std::string& program) {
   PARE_CHECK(!args.out.empty(), "--resume needs --out, the folder of the run to continue");
-  const Json config = RunFolder(args.out, RunFolder::Mode::resume).config();
+  const Json config = is_staged(args.out) ? read_json_file(args.out + "/config.json")
+                                          : RunFolder(args.out, RunFolder::Mode::resume).config();
   const std::string by = config.value("program", "");
   PARE_CHECK(by == program && config.contains("options"), args.out, " is a run of '", by, "', got ",
              program, hint("resume it with the program that started it"));
@@ -310,7 +313,8 @@ int train_program(TrainArgs& args, const cli::Fields& fields, const cli::Program
   args.model.quant = canonical_quant(args.model.quant);
   args.check(given);
   if (args.out.empty()) args.out = default_out(program.name, args.model.model);
-  return Run(args, fields, given, program.name)();
+  const auto run = [&] { return Run(args, fields, given, program.name)(); };
+  return args.quant_schedule.empty() ? run() : train_stages(args, fields, program.name, run);
 }
 
 }  // namespace pare
