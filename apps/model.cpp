@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 #include "apps/version.h"
 #include "nn/state.h"
 #include "prune/gates.h"
+#include "prune/packed.h"
 #include "quant/scheme.h"
 
 namespace pare {
@@ -59,6 +62,30 @@ nn::LayerChanges changes_from(const Json& json, const std::string& file) {
   return changes;
 }
 
+/// [{"at": "conv1.input_fn", "quantizer": "uniform:8"}, ...]
+Json quantizers_json(const std::vector<quant::Placement>& quantizers) {
+  Json json = Json::array();
+  for (const quant::Placement& p : quantizers) {
+    Json entry{{"at", quant::to_string(p)}, {"quantizer", quant::to_string(p.spec)}};
+    if (p.channels > 0) entry["channels"] = p.channels;
+    json.push_back(entry);
+  }
+  return json;
+}
+
+std::vector<quant::Placement> quantizers_from(const Json& json) {
+  std::vector<quant::Placement> all;
+  for (const Json& entry : json) {
+    quant::Placement p = quant::parse_placement(entry.at("at").get<std::string>());
+    const bool weight = p.socket == quant::Socket::weight;
+    p.spec = quant::parse_spec(entry.at("quantizer").get<std::string>(),
+                               weight ? quant::Role::weight : quant::Role::activation);
+    p.channels = entry.value("channels", int64_t{0});
+    all.push_back(p);
+  }
+  return all;
+}
+
 }  // namespace
 
 void ModelArgs::fields(cli::Fields& f, bool with_quant) {
@@ -91,7 +118,20 @@ nn::Metadata ModelCard::metadata() const {
             {"classes", classes},  {"image", std::vector<int64_t>(image.begin(), image.end())},
             {"dataset", dataset},  {"normalize", normalize}};
   if (!changes.empty()) card["changes"] = changes_json(changes);
+  if (!quantizers.empty()) card["quantizers"] = quantizers_json(quantizers);
   return {{kCard, card.dump()}};
+}
+
+std::string ModelCard::quantized() const {
+  if (quantizers.empty()) return args.quant;
+  std::map<std::string, int> kinds;
+  for (const quant::Placement& p : quantizers) {
+    const char* side = p.socket == quant::Socket::weight ? "weights" : "values";
+    ++kinds[str(side, " ", quant::name_and_bits(p.spec))];
+  }
+  std::string text;
+  for (const auto& [kind, count] : kinds) text += str(text.empty() ? "" : ", ", count, " ", kind);
+  return text;
 }
 
 std::optional<ModelCard> ModelCard::read(const safetensors::File& file, const std::string& path) {
@@ -109,6 +149,7 @@ std::optional<ModelCard> ModelCard::read(const safetensors::File& file, const st
     card.dataset = json.at("dataset").get<std::string>();
     card.normalize = json.at("normalize").get<std::string>();
     if (json.contains("changes")) card.changes = changes_from(json["changes"], path);
+    if (json.contains("quantizers")) card.quantizers = quantizers_from(json["quantizers"]);
     return card;
   } catch (const nlohmann::json::exception& e) {
     throw Error(str(path, ": the description of its model is damaged: ", e.what()), "model");
@@ -152,22 +193,51 @@ std::string quantize(nn::Layer& model, const ModelCard& card) {
   const Tensor example =
       Tensor::zeros({1, card.image.dim(0), card.image.dim(1), card.image.dim(2)});
   if (!card.args.gates.empty()) prune::add_gates(model, example, card.args.gates, Rng(0));
-  if (card.args.quant.empty()) return {};
-  std::string report = str(quant::apply(model, quant::parse_scheme(card.args.quant), example));
+  if (card.args.quant.empty() && card.quantizers.empty()) return {};
+  std::string report = card.quantizers.empty()
+                           ? str(quant::apply(model, quant::parse_scheme(card.args.quant), example))
+                           : str(quant::place(model, card.quantizers));
   if (report.ends_with('\n')) report.pop_back();
   return report;
 }
 
+namespace {
+
+/// Loads packed weights, if the file holds them.
+bool unpack(nn::Layer& model, const safetensors::File& file) {
+  if (!file.has(kPackedWeights)) return false;
+  const std::vector<std::byte>& bytes = file.at(kPackedWeights).bytes;
+  prune::unpack({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, model);
+  return true;
+}
+
+}  // namespace
+
 void load_weights(nn::Layer& model, const safetensors::File& file, const std::string& path) {
+  if (unpack(model, file)) return;
   nn::get_weights(nn::weights_only(file), model, path);
 }
 
 void load_float_weights(nn::Layer& model, const safetensors::File& file, const std::string& path) {
+  if (unpack(model, file)) return;
   safetensors::File weights = nn::weights_only(file);
   std::erase_if(weights.entries, [](const auto& entry) {
-    return entry.first.find(".weight_fn.") != std::string::npos ||
-           entry.first.find(".input_fn.") != std::string::npos;
+    for (const char* socket : {".weight_fn.", ".input_fn.", ".output_fn."}) {
+      if (entry.first.find(socket) != std::string::npos) return true;
+    }
+    return false;
   });
+  // What stood in a quant::Quantized goes back to its own path.
+  const std::string around = ".wrapped.";
+  std::map<std::string, safetensors::Entry> renamed;
+  for (auto& [name, entry] : weights.entries) {
+    std::string plain = name;
+    for (size_t at = 0; (at = plain.find(around, at)) != std::string::npos;) {
+      plain.replace(at, around.size(), ".");
+    }
+    renamed[plain] = std::move(entry);
+  }
+  weights.entries = std::move(renamed);
   nn::get_weights(weights, model, path);
 }
 

@@ -11,6 +11,7 @@
 #include "nn/checkpoint.h"
 #include "nn/layer_changes.h"
 #include "nn/module.h"
+#include "quant/placement.h"
 
 namespace pare {
 
@@ -31,8 +32,12 @@ struct ModelCard {
   ModelArgs args;
   int64_t classes = 10;
   Shape image = {32, 32, 3};
-  std::string dataset = {}, normalize = {};  // it was trained on
-  nn::LayerChanges changes = {};             // by folding or pruning, before quantizers go in
+  std::string dataset = {}, normalize = {};       // it was trained on
+  nn::LayerChanges changes = {};                  // by folding or pruning, before quantizers go in
+  std::vector<quant::Placement> quantizers = {};  // one by one, where no text says it for all
+
+  /// How it is quantized, in a few words; empty: float.
+  std::string quantized() const;
 
   /// For the metadata of a checkpoint.
   nn::Metadata metadata() const;
@@ -54,6 +59,8 @@ nn::Layer build_float(const ModelCard& card);
 /// Puts the card's gates and quantizers in. Returns lines for the user; none for a float model.
 std::string quantize(nn::Layer& model, const ModelCard& card);
 
+/// The entry of a checkpoint whose weights are packed (prune/packed.h).
+inline constexpr const char* kPackedWeights = "pare.packed";
 /// Strict, but for what only training needs and, for a float model, the state of quantizers.
 void load_weights(nn::Layer& model, const safetensors::File& file, const std::string& path);
 void load_float_weights(nn::Layer& model, const safetensors::File& file, const std::string& path);

@@ -59,6 +59,13 @@ void run_fields(TrainArgs& a, cli::Fields& f) {
 void TrainArgs::fields(cli::Fields& f, bool with_quant) {
   model.fields(f, with_quant);
   data.fields(f, /*training=*/true);
+  if (with_quant) {
+    f(quant_schedule, "quant-schedule",
+      "schemes by the epoch with which they begin, such as "
+      "\"0:float;40:uniform:W8A8;60:lsq:W4A4\"; "
+      "each starts from the best weights of the one before, optimizer and --schedule anew",
+      {.placeholder = "TEXT"});
+  }
   f(augment, "augment", "random crop (padded by 4) and flip; on for CIFAR if not said otherwise");
   f(no_augment, "no-augment", "train on the images as they are");
   optimization_fields(*this, f);
@@ -79,10 +86,21 @@ void TrainArgs::check(const cli::Given& given) const {
   distill.check(given);
   nn::parse_schedule(schedule, lr);
   sparse.check(given, model.gates, ema);
+  PARE_CHECK(model.gates.empty() || (model.quant.empty() && quant_schedule.empty()),
+             "--gates are merged before quantizers go in", hint("prune first, then quantize"));
+  if (!quant_schedule.empty()) return check_stages();
   if (!model.quant.empty() || !init.empty() || !refine.empty() || resume) return;
   for (const char* flag : {"calib", "quant-lr", "quant-wd"}) {
     PARE_CHECK(!given.has(flag), "--", flag, " is for quantizers, and this model has none");
   }
+}
+
+void TrainArgs::check_stages() const {
+  PARE_CHECK(model.quant.empty(), "--quant and --quant-schedule exclude each other",
+             hint("the schedule names the quantizers of every stage"));
+  PARE_CHECK(refine.empty(), "--refine keeps quantizers, and --quant-schedule begins with others",
+             hint("start it from weights alone: --init"));
+  PARE_CHECK(steps == 0, "--steps counts those of one training, and --quant-schedule is several");
 }
 
 bool TrainArgs::augmented() const {

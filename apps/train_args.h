@@ -34,6 +34,9 @@ struct TrainArgs {
   std::string init, refine, out;
   bool resume = false, force = false, quiet = false, json = false;
 
+  std::string quant_schedule;  // stages with quantizers of their own: apps/train_stages.h
+  std::string whole;           // of a stage: the folder of the whole run
+
   // For programs with flags for it.
   bool calibrate_only = false;  // no training: quantize, test and save
   bool freeze_quant = false;    // ranges and batch norm statistics stay as they are
@@ -41,6 +44,7 @@ struct TrainArgs {
   void fields(cli::Fields& f, bool with_quant = true);
   /// Combinations that no single flag can check.
   void check(const cli::Given& given) const;
+  void check_stages() const;
 
   /// Whether training images are cropped and flipped at random.
   bool augmented() const;

@@ -10,6 +10,7 @@
 #include "apps/interrupt.h"
 #include "apps/memory.h"
 #include "apps/run_folder.h"
+#include "apps/train_stages.h"
 #include "apps/train_view.h"
 #include "apps/version.h"
 #include "core/kernels/isa.h"
@@ -65,7 +66,7 @@ class Run {
     if (args_.resume) {
       const std::string last = folder_.file("last.safetensors");
       const auto card = ModelCard::read(safetensors::read_header(last), last);
-      if (card) card_.changes = card->changes;
+      if (card) card_.changes = card->changes, card_.quantizers = card->quantizers;
       return;
     }
     start_ = args_.init.empty() ? args_.refine : args_.init;
@@ -74,6 +75,7 @@ class Run {
     const auto card = ModelCard::read(start_file_, start_);
     if (!card) return;
     card_.changes = card->changes;
+    if (!args_.refine.empty()) card_.quantizers = card->quantizers;
     std::set<std::string> skip{"bn-momentum", "dropout"};
     if (!args_.init.empty()) {
       skip.insert({"quant", "gates"});
@@ -86,7 +88,8 @@ class Run {
 
   void build_model() {
     card_ = {args_.model,       train_images_->classes(),   train_images_->image,
-             args_.data.name(), args_.data.normalization(), card_.changes};
+             args_.data.name(), args_.data.normalization(), card_.changes,
+             card_.quantizers};
     model_ = build_float(card_);
     Rng rng(static_cast<uint64_t>(args_.seed));
     nn::init(model_, rng, models::init_options(args_.model.model));
@@ -229,7 +232,8 @@ class Run {
   }
 
   int finish(const nn::TrainResult& r) {
-    const std::string again = fmt::format("{} --resume --out {}", program_, folder_.path());
+    const std::string again = fmt::format("{} --resume --out {}", program_,
+                                          args_.whole.empty() ? folder_.path() : args_.whole);
     if (r.stop == nn::TrainResult::Stop::interrupted) {
       console_.print("");
       fmt::print(stderr, "{}: interrupted after step {}, saved; continue with\n  {}\n", program_,
@@ -312,7 +316,8 @@ class Run {
 void continue_run(const TrainArgs& args, const cli::Fields& fields, const cli::Given& given,
                   const std::string& program) {
   PARE_CHECK(!args.out.empty(), "--resume needs --out, the folder of the run to continue");
-  const Json config = RunFolder(args.out, RunFolder::Mode::resume).config();
+  const Json config = is_staged(args.out) ? read_json_file(args.out + "/config.json")
+                                          : RunFolder(args.out, RunFolder::Mode::resume).config();
   const std::string by = config.value("program", "");
   PARE_CHECK(by == program && config.contains("options"), args.out, " is a run of '", by, "', got ",
              program, hint("resume it with the program that started it"));
@@ -331,7 +336,8 @@ int train_program(TrainArgs& args, const cli::Fields& fields, const cli::Program
   args.model.quant = canonical_quant(args.model.quant);
   args.check(given);
   if (args.out.empty()) args.out = default_out(program.name, args.model.model);
-  return Run(args, fields, given, program.name)();
+  const auto run = [&] { return Run(args, fields, given, program.name)(); };
+  return args.quant_schedule.empty() ? run() : train_stages(args, fields, program.name, run);
 }
 
 }  // namespace pare

@@ -120,6 +120,8 @@ void apply_change(Layer& layer, const std::string& path, const LayerChange& c) {
 
 LayerChanges layer_changes(Layer& original, Layer& now) {
   const auto before = all_sizes(original), after = all_sizes(now);
+  std::set<std::string> learned;
+  for (const NamedTensor& p : parameters(now)) learned.insert(p.name);
   const std::set<std::string> paths = all_paths(now);
   LayerChanges changes;
   for (const auto& [path, sizes] : before) {
@@ -131,7 +133,7 @@ LayerChanges layer_changes(Layer& original, Layer& now) {
       continue;
     }
     LayerChange change = difference(sizes, it->second);
-    if (wrapped) change.bias.reset();  // the wrapper may have it
+    if (wrapped && learned.count(path + ".bias")) change.bias.reset();  // the wrapper has it
     if (change != LayerChange{}) changes[path] = change;
   }
   return changes;

@@ -23,12 +23,12 @@ struct AllocateArgs {
     f.group("Problem");
     f(sensitivity, "sensitivity", "what pare sensitivity --out wrote", {.placeholder = "FILE"});
     f(size, "size", "budget: kilobytes (1000 bytes) of the whole model as stored; 0: none",
-      {.min = 0});
+      {.min = 0, .max = 1e9});
     f(mean_bits, "mean-bits", "budget: mean bits of the quantized layers' weights; 0: none",
-      {.min = 0});
+      {.min = 0, .max = 32});
     f(bit_ops, "bit-ops",
       "budget: 1e9 multiply-accumulates times bits of both factors, of one image; 0: none",
-      {.min = 0});
+      {.min = 0, .max = 1e9});
     f(loss, "loss",
       "of weights: measured, or foretold by the curvature (trace of the Hessian times noise)",
       {.one_of = {"measured", "foretold"}, .placeholder = "NAME"});

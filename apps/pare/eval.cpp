@@ -41,7 +41,8 @@ int eval(EvalArgs& args, const cli::Given& given) {
 
   console.print(fmt::format("pare eval  {}, {} threads", isa_name(active_isa()), num_threads()));
   console.entry("model", fmt::format("{}  from {}", args.model.model, args.weights));
-  if (!args.model.quant.empty()) console.entry("quantized", args.model.quant);
+  const std::string quantized = loaded.card.quantized();
+  if (!quantized.empty()) console.entry("quantized", quantized);
   console.entry("test on", fmt::format("{}  {}, normalized as {}", args.data.name(),
                                        describe_images(*loaded.images), args.data.normalization()));
 
@@ -63,7 +64,7 @@ int eval(EvalArgs& args, const cli::Given& given) {
                   score.top1(), score.top5(), score.loss(), format_seconds(seconds), speed));
   console.result({{"model", args.model.model},
                   {"weights", args.weights},
-                  {"quant", args.model.quant},
+                  {"quant", quantized},
                   {"dataset", args.data.name()},
                   {"images", score.samples},
                   {"top1", score.top1()},

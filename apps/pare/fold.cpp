@@ -74,7 +74,8 @@ int fold(FoldArgs& args, const cli::Given& given) {
                                       : report.rows[0].norm + " " + report.rows[0].stayed_because));
   console.print(fmt::format("pare fold  {}, {} threads", isa_name(active_isa()), num_threads()));
   console.entry("model", fmt::format("{}  from {}", args.model.model, args.weights));
-  if (!args.model.quant.empty()) console.entry("quantized", args.model.quant);
+  const std::string quantized = loaded.card.quantized();
+  if (!quantized.empty()) console.entry("quantized", quantized);
   console.entry("test on", fmt::format("{}  {}, normalized as {}", args.data.name(),
                                        describe_images(*loaded.images), args.data.normalization()));
   console.print("\n" + str(report));
@@ -97,7 +98,7 @@ int fold(FoldArgs& args, const cli::Given& given) {
   was_json["batch_norms"] = norms_in(was);
   is_json["batch_norms"] = norms_in(is);
   console.result({{"model", args.model.model},
-                  {"quant", args.model.quant},
+                  {"quant", quantized},
                   {"weights", args.weights},
                   {"dataset", args.data.name()},
                   {"images", after.score.samples},

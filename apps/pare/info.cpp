@@ -90,7 +90,7 @@ Json row_json(const nn::LayerRow& row) {
 
 void show_card(Console& console, const ModelCard& card, const safetensors::File& file) {
   console.entry("model", card.args.model);
-  console.entry("quantized", card.args.quant.empty() ? "no" : card.args.quant);
+  console.entry("quantized", card.quantized().empty() ? "no" : card.quantized());
   if (!card.dataset.empty()) {
     console.entry("trained on", fmt::format("{}, normalized as {}", card.dataset, card.normalize));
   }
@@ -154,7 +154,7 @@ int show_model(const InfoArgs& args, const cli::Given& given, Console& console) 
   Json layers = Json::array();
   for (const nn::LayerRow& row : summary.rows) layers.push_back(row_json(row));
   console.result({{"model", card.args.model},
-                  {"quant", card.args.quant},
+                  {"quant", card.quantized()},
                   {"params", summary.params},
                   {"macs", summary.macs},
                   {"bytes_fp32", summary.bytes_fp32},

@@ -12,6 +12,8 @@ constexpr Command kCommands[] = {
     {"info", "what is in a model, a checkpoint, or this build", info_command},
     {"fold", "fold batch norm into the layers before it", fold_command},
     {"prune", "remove channels from a trained network", prune_command},
+    {"compress", "pack a network into a small file", compress_command},
+    {"quantize", "quantize a trained network without training it", quantize_command},
     {"sensitivity", "what each layer loses by few bits", sensitivity_command},
     {"allocate", "bits for each layer under a budget", allocate_command},
     {"compare", "one table of several runs", compare_command},
