@@ -11,8 +11,8 @@ namespace {
 TEST_CASE("--help and --version answer and succeed") {
   TempDir dir;
   for (const char* command :
-       {"wbab", "wqaq", "pare train", "pare eval", "pare info", "pare fold", "pare compare",
-        "pare sensitivity", "pare allocate"}) {
+       {"wbab", "wqaq", "pare train", "pare eval", "pare info", "pare fold", "pare quantize",
+        "pare compare", "pare sensitivity", "pare allocate"}) {
     CAPTURE(command);
     const Result help = run(dir, str(command, " --help"));
     CHECK(help.code == 0);

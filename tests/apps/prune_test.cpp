@@ -163,8 +163,7 @@ TEST_CASE("gates are trained, tested, resumed and merged") {
                 .code == 0);
     const auto same = safetensors::read(dir / "r/last.safetensors").entries;
     for (const auto& [name, entry] : safetensors::read(dir / "once/last.safetensors").entries) {
-      CAPTURE(name);
-      if (name != "train.state") CHECK(same.at(name).bytes == entry.bytes);
+      if (name != "train.state") CHECK_MESSAGE(same.at(name).bytes == entry.bytes, name);
     }
     r = run(dir, "pare eval --weights r/last.safetensors --test-limit 100 --json");
     REQUIRE(r.code == 0);
@@ -186,6 +185,8 @@ TEST_CASE("gates are trained, tested, resumed and merged") {
               .says("holds a network with gates"));
   }
   CHECK(run(dir, "pare train --gate-s 1 --out x" + tiny).says("--gate-s is for --gates l0"));
+  CHECK(run(dir, "pare train --gates l0 --quant wbab:W2A2 --out x" + tiny)
+            .says("merged before quantizers go in"));
 }
 
 TEST_CASE("sparse training leaves zeros, and they stay") {
@@ -215,6 +216,45 @@ TEST_CASE("sparse training leaves zeros, and they stay") {
   says("--sparsity 0.5 --ema 0.9", "--ema averages the zeros");
   says("--sparsity 0.5 --dense conv77", "no layer with weights is called conv77");
   says("--dense conv1", "--dense is for");
+}
+
+TEST_CASE("compress writes a small file that is the network it shows") {
+  TempDir dir;
+  train(dir, "pare train");
+  const std::string compress = "pare compress --weights r/best.safetensors --test-limit 100 ";
+  Result r = run(dir, compress + "--out c.safetensors --sparsity 0.8 --json");
+  CAPTURE(r.err);
+  REQUIRE(r.code == 0);
+  const Json result = r.json();
+  CHECK(result["times_smaller"].get<double>() > 2);
+  CHECK(result["bytes"]["dense"].get<double>() > result["bytes"]["sparse"].get<double>());
+  CHECK(fs::file_size(dir / "c.safetensors") < fs::file_size(dir / "r/best.safetensors"));
+  r = run(dir, "pare eval --weights c.safetensors --test-limit 100 --json");
+  CAPTURE(r.err);
+  REQUIRE(r.code == 0);
+  CHECK(r.json()["top1"] == result["top1_after"]);
+  r = run(dir,
+          "pare train --init c.safetensors --out t --epochs 1 --train-limit 80 --test-limit 40 "
+          "--batch-size 40 --quiet");
+  CAPTURE(r.err);
+  CHECK(r.code == 0);
+  CHECK(run(dir, compress).says("--out is needed"));
+  CHECK(run(dir, "pare compress --out x").says("--weights is needed"));
+}
+
+TEST_CASE("sensitivity --prune measures each layer") {
+  TempDir dir;
+  train(dir, "pare train");
+  const Result r = run(dir,
+                       "pare sensitivity --prune --weights r/best.safetensors --images 20 "
+                       "--train-limit 40 --test-limit 20 --percents 25,75 --csv s.csv --json");
+  CAPTURE(r.err);
+  REQUIRE(r.code == 0);
+  CHECK(r.json()["layers"].size() == 8);
+  CHECK(r.json()["layers"][0]["points"][1]["kept"] == 2);
+  CHECK(r.says("-25 %"));
+  CHECK(slurp(dir / "s.csv").rfind("layer,channels,share,kept,loss,top1\n", 0) == 0);
+  CHECK(run(dir, "pare sensitivity --prune").says("--weights is needed"));
 }
 
 TEST_CASE("prune refuses what cannot be, and writes nothing") {
