@@ -16,6 +16,10 @@ void Sketch::add(float value) {
   max_ = std::max(max_, value);
   sum_ += static_cast<double>(value);
   ++count_;
+  if (value == 0) {
+    ++zeros_;
+    return;
+  }
   if (!counts_.empty()) return count(value);
   values_.push_back(value);
   if (static_cast<int64_t>(values_.size()) > capacity_) start_counting();
@@ -44,19 +48,22 @@ void Sketch::count(float value) {
 
 std::vector<Sketch::Item> Sketch::items() const {
   std::vector<Item> all;
-  if (counts_.empty()) {
-    std::vector<float> sorted = values_;
-    std::sort(sorted.begin(), sorted.end());
-    for (float v : sorted) all.push_back({v, 1.0});
-    return all;
-  }
+  const auto add = [&](float value, double weight) {
+    const bool passes_zero = zeros_ > 0 && value > 0 && (all.empty() || all.back().value < 0);
+    if (passes_zero) all.push_back({0.0f, static_cast<double>(zeros_)});
+    all.push_back({value, weight});
+  };
+  std::vector<float> sorted = values_;
+  std::sort(sorted.begin(), sorted.end());
+  for (float v : sorted) add(v, 1.0);
   const double width = 2.0 * limit_ / static_cast<double>(bins_);
   for (size_t i = 0; i < counts_.size(); ++i) {
     if (counts_[i] == 0) continue;
     const double centre = (static_cast<double>(i) + 0.5) * width - limit_;
-    all.push_back(
-        {std::clamp(static_cast<float>(centre), min_, max_), static_cast<double>(counts_[i])});
+    add(std::clamp(static_cast<float>(centre), min_, max_), static_cast<double>(counts_[i]));
   }
+  const bool at_the_end = zeros_ > 0 && (all.empty() || all.back().value < 0);
+  if (at_the_end) all.push_back({0.0f, static_cast<double>(zeros_)});
   return all;
 }
 

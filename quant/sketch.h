@@ -10,7 +10,8 @@ namespace pare::quant {
 /// Up to `capacity` values are kept as they are. Then they are counted in `bins` bins of equal
 /// width over [-2^k, 2^k], 0 always being an edge; when a larger value comes, k grows and
 /// neighbouring bins merge. So a value is known to within its bin, of width 2^(k + 1) / bins where
-/// 2^k is below twice the largest magnitude. Smallest, largest, number and sum stay exact.
+/// 2^k is below twice the largest magnitude. Smallest, largest, number, sum and zeros, of which a
+/// ReLU makes many, stay exact.
 class Sketch {
  public:
   /// bins: a multiple of 4.
@@ -35,7 +36,7 @@ class Sketch {
   void count(float value);
 
   int64_t capacity_, bins_;
-  int64_t count_ = 0;
+  int64_t count_ = 0, zeros_ = 0;  // zeros are in neither of the containers below
   double sum_ = 0;
   float min_ = 0, max_ = 0;
   double limit_ = 0;  // 2^k

@@ -4,6 +4,8 @@
 //                       Q = H[0..i) merged to L levels, each spread evenly over its bins where P
 //                           is not empty
 //   threshold = (i + 1/2) binwidth for the i with the least KL(P || Q)
+// Zeros are left out of H: every grid has them, and behind a ReLU they would be a first bin that no
+// level may share, so that the smallest threshold always won.
 // The system we replace stores its divergences shifted, and so always picks the same share of the
 // largest value.
 
@@ -59,6 +61,7 @@ struct Kl final : SketchObserver {
     std::vector<double> bins(kBins);
     double above = 0;  // beyond the bins that a candidate keeps
     for (const Sketch::Item& i : sketch.items()) {
+      if (i.value == 0) continue;
       const int bin = std::min(static_cast<int>(std::fabs(i.value) / width), kBins - 1);
       bins[static_cast<size_t>(bin)] += i.weight;
     }

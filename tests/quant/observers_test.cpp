@@ -155,6 +155,11 @@ TEST_CASE("kl: TensorRT's threshold, at several widths and shapes of data") {
   const Interval r = range_of("kl", positive, {Grid::without_sign(4), true});
   CHECK(r.min >= 0);
   CHECK(r.max == doctest::Approx(tensorrt_threshold(positive, 16)).epsilon(1e-5));
+  // Zeros say nothing about the range, however many there are.
+  Tensor sparse = Tensor::zeros({60000});
+  std::copy_n(positive.data(), positive.numel(), sparse.data());
+  const Interval s = range_of("kl", sparse, {Grid::without_sign(4), true});
+  CHECK(s.max == r.max);
 }
 
 TEST_CASE("aciq: multiples of the estimated width") {
