@@ -36,13 +36,13 @@ for model in resnet20 resnet56; do
   quantize w8a8 $model uniform:W8A8,keep=none --fuse-bn
 done
 
-# Observers of weights and activations; moving averages are for activations alone.
-for how in observer=minmax a_observer=moving_average observer=percentile observer=mse observer=kl \
-  observer=aciq observer=aciq,distribution=laplace; do
+# Observers of weights and activations; moving averages and KL are for activations alone.
+observers=(observer=minmax a_observer=moving_average observer=percentile observer=mse
+  w_observer=mse,a_observer=kl observer=aciq observer=aciq,distribution=laplace)
+for how in "${observers[@]}"; do
   quantize w4a4 resnet20 "uniform:W4A4,keep=none,$how" --fuse-bn
 done
-for how in observer=minmax a_observer=moving_average observer=percentile observer=mse observer=kl \
-  observer=aciq observer=aciq,distribution=laplace; do
+for how in "${observers[@]}"; do
   quantize w4a4 resnet20 "uniform:W4A4,bits=first:8+last:8,keep=none,$how" --fuse-bn
 done
 
