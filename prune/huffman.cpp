@@ -81,6 +81,7 @@ Huffman::Huffman(BitReader& in) : lengths_(in.get(kCountBits)) {
 void Huffman::assign_codes() {
   PARE_CHECK(lengths_.size() < (size_t{1} << kCountBits), "huffman: too many symbols, got ",
              lengths_.size());
+  while (!lengths_.empty() && lengths_.back() == 0) lengths_.pop_back();  // a shorter table
   codes_.assign(lengths_.size(), 0);
   by_code_.clear();
   for (size_t i = 0; i < lengths_.size(); ++i) {

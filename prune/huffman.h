@@ -41,7 +41,7 @@ class Huffman {
   void write(BitWriter& out) const;
   void put(BitWriter& out, size_t symbol) const;
   size_t get(BitReader& in) const;
-  /// Of each symbol's code; 0: it is never met.
+  /// Of the codes of all symbols up to the last one that is met; 0: it never is.
   const std::vector<int>& lengths() const { return lengths_; }
 
  private:
