@@ -132,15 +132,17 @@ void set_training(Layer& model, bool training) {
   for_each_layer(model, [&](const std::string&, Layer& layer) { layer->training = training; });
 }
 
-EvalMode::EvalMode(Layer& model) {
+EvalMode::EvalMode(Layer& model) : model_(model) {
   for_each_layer(model, [&](const std::string&, Layer& layer) {
-    if (layer->training) was_training_.push_back(&*layer);
+    if (layer->training) was_training_.insert(&*layer);
     layer->training = false;
   });
 }
 
 EvalMode::~EvalMode() {
-  for (Module* m : was_training_) m->training = true;
+  for_each_layer(model_, [&](const std::string&, Layer& layer) {
+    if (was_training_.count(&*layer) > 0) layer->training = true;
+  });
 }
 
 void assign_paths(Layer& model) {

@@ -5,6 +5,7 @@
 #include <concepts>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -135,7 +136,7 @@ void for_each_rng(const Layer& root,
                   const std::function<void(const std::string& path, Rng& rng)>& f);
 /// Switches batch norm, dropout and quantizers between batch and running behaviour.
 void set_training(Layer& model, bool training);
-/// Eval mode while it lives; then every module has the flag it had before.
+/// Eval mode while it lives; then every module that is still there has the flag it had before.
 class EvalMode {
  public:
   explicit EvalMode(Layer& model);
@@ -144,7 +145,8 @@ class EvalMode {
   EvalMode& operator=(const EvalMode&) = delete;
 
  private:
-  std::vector<Module*> was_training_;
+  Layer& model_;
+  std::set<const Module*> was_training_;
 };
 /// Tells every module its path, so that errors can name it.
 void assign_paths(Layer& model);

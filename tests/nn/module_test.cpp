@@ -119,6 +119,12 @@ TEST_CASE("set_training reaches every module, EvalMode puts each flag back") {
     CHECK(flags() == std::vector<bool>(7, false));
   }
   CHECK(flags() == mixed);
+  {
+    const EvalMode eval(net);  // a layer may be taken out meanwhile
+    net.as<Net>()->body.as<Sequential>()->layers[1] = {};
+  }
+  CHECK(net.as<Net>()->body.as<Sequential>()->layers[1].operator bool() == false);
+  CHECK(net->training);
 }
 
 TEST_CASE("replacing a layer while walking: its new fields are walked") {
