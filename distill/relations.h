@@ -1,9 +1,20 @@
 #pragma once
 // What the losses about features share: rows, distances, sizes.
 
-#include "core/tensor.h"
+#include "core/ops.h"
 
 namespace pare::distill {
+
+/// f(0) + ... + f(places - 1); empty without places.
+template <class F>
+Tensor sum_over_places(size_t places, F&& f) {
+  Tensor sum;
+  for (size_t i = 0; i < places; ++i) {
+    const Tensor here = f(i);
+    sum = sum ? sum + here : here;
+  }
+  return sum;
+}
 
 /// [N, ...] -> [N, D], values in the order of memory.
 Tensor rows(const Tensor& x);

@@ -21,12 +21,9 @@ namespace {
 
 struct At final : Term {
   Tensor operator()(const Answer& student, const Answer& teacher, const Tensor&) const override {
-    Tensor loss;
-    for (size_t i = 0; i < student.features.size(); ++i) {
-      const Tensor here = attention_transfer(student.features[i], teacher.features[i]);
-      loss = loss ? loss + here : here;
-    }
-    return loss;
+    return sum_over_places(student.features.size(), [&](size_t i) {
+      return attention_transfer(student.features[i], teacher.features[i]);
+    });
   }
 };
 

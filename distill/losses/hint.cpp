@@ -19,13 +19,10 @@ struct Hint final : Term {
     }
   }
   Tensor operator()(const Answer& student, const Answer& teacher, const Tensor&) const override {
-    Tensor loss;
-    for (size_t i = 0; i < student.features.size(); ++i) {
+    return sum_over_places(student.features.size(), [&](size_t i) {
       const Pair f = same_size(student.features[i], teacher.features[i].detach(), "hint");
-      const Tensor here = mse_loss(regressors[i](f.student), f.teacher);
-      loss = loss ? loss + here : here;
-    }
-    return loss;
+      return mse_loss(regressors[i](f.student), f.teacher);
+    });
   }
   void visit(nn::Visitor& v) override {
     for (size_t i = 0; i < regressors.size(); ++i) v(std::to_string(i), regressors[i]);

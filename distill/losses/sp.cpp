@@ -23,12 +23,9 @@ namespace {
 
 struct Sp final : Term {
   Tensor operator()(const Answer& student, const Answer& teacher, const Tensor&) const override {
-    Tensor loss;
-    for (size_t i = 0; i < student.features.size(); ++i) {
-      const Tensor here = similarity_preserving(student.features[i], teacher.features[i]);
-      loss = loss ? loss + here : here;
-    }
-    return loss;
+    return sum_over_places(student.features.size(), [&](size_t i) {
+      return similarity_preserving(student.features[i], teacher.features[i]);
+    });
   }
 };
 

@@ -31,15 +31,12 @@ struct Vid final : Term {
     }
   }
   Tensor operator()(const Answer& student, const Answer& teacher, const Tensor&) const override {
-    Tensor loss;
-    for (size_t i = 0; i < student.features.size(); ++i) {
+    return sum_over_places(student.features.size(), [&](size_t i) {
       const Pair f = same_size(student.features[i], teacher.features[i].detach(), "vid");
       const Tensor v = softplus(rho[i]) + kLeast;
       const Tensor gap = square(regressors[i](f.student) - f.teacher);
-      const Tensor here = 0.5f * (mean(gap / v) + mean(log(v)));
-      loss = loss ? loss + here : here;
-    }
-    return loss;
+      return 0.5f * (mean(gap / v) + mean(log(v)));
+    });
   }
   void visit(nn::Visitor& v) override {
     for (size_t i = 0; i < regressors.size(); ++i) {
