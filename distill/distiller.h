@@ -50,11 +50,8 @@ class Distiller {
     std::vector<std::string> student, teacher;  // paths
   };
 
-  Answer answer(const Tensor& logits, const Taps& taps,
-                const std::vector<std::string>& paths) const;
   Tensor ask_teacher(const Tensor& images);
 
-  nn::Layer& student_;
   nn::Layer& teacher_;
   std::vector<Part> parts_;
   float ce_, label_smoothing_;

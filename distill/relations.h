@@ -32,7 +32,7 @@ struct Pair {
   Tensor student, teacher;
 };
 Pair same_size(const Tensor& student, const Tensor& teacher, const char* who);
-/// sum over x of its Huber loss with delta 1: x^2 / 2 up to |x| = 1, |x| - 1/2 beyond
+/// mean over x of its Huber loss with delta 1: x^2 / 2 up to |x| = 1, |x| - 1/2 beyond
 Tensor huber_mean(const Tensor& x);
 
 }  // namespace pare::distill

@@ -34,7 +34,7 @@ class Term {
 
 /// A number in a term's text: kd:4:0.7 is temperature 4, weight 0.7.
 struct Number {
-  std::string name, help;
+  std::string name;
   double usual = 0, min = 0;  // min itself is allowed
 };
 

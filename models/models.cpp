@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
 
 #include "models/builders.h"
+#include "nn/nearest.h"
 
 namespace pare::models {
 
@@ -87,29 +87,15 @@ const std::vector<Entry>& entries() {
   return all;
 }
 
-/// Levenshtein distance.
-size_t distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replace = diagonal + (a[i] != b[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replace, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
-}
-
 const Entry& find(const std::string& name) {
   std::string known;
   const Entry* nearest = &entries().front();
   for (const Entry& e : entries()) {
     if (e.info.name == name) return e;
     known += (known.empty() ? "" : ", ") + e.info.name;
-    if (distance(name, e.info.name) < distance(name, nearest->info.name)) nearest = &e;
+    if (nn::edit_distance(name, e.info.name) < nn::edit_distance(name, nearest->info.name)) {
+      nearest = &e;
+    }
   }
   throw Error(str("unknown model '", name, "'; did you mean ", nearest->info.name, "?",
                   hint("known: " + known)),

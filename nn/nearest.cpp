@@ -5,10 +5,8 @@
 
 namespace pare::nn {
 
-namespace {
-
-/// Levenshtein distance, one row at a time.
-size_t edits(const std::string& a, const std::string& b) {
+// One row of the table at a time.
+size_t edit_distance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
   for (size_t i = 0; i < a.size(); ++i) {
@@ -23,13 +21,11 @@ size_t edits(const std::string& a, const std::string& b) {
   return row.back();
 }
 
-}  // namespace
-
 std::string nearest(const std::string& word, const std::vector<std::string>& names) {
   std::string best;
   size_t fewest = std::max<size_t>(2, word.size() / 3) + 1;  // still a typing error
   for (const std::string& name : names) {
-    const size_t n = edits(word, name);
+    const size_t n = edit_distance(word, name);
     if (n > 0 && n < fewest && n < name.size()) fewest = n, best = name;
   }
   return best;

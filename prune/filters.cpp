@@ -33,4 +33,16 @@ std::vector<Filters> filters(const Structure& s) {
   return all;
 }
 
+Scores score_filters(const Structure& structure,
+                     const std::function<double(std::span<const float>)>& score) {
+  ScoreMean mean(structure);
+  for (const Filters& f : filters(structure)) {
+    const auto length = static_cast<size_t>(f.rows.dim(1));
+    for (size_t i = 0; i < f.axis->units.size(); ++i) {
+      mean.add(f.axis->units[i], score(f.rows.span().subspan(i * length, length)));
+    }
+  }
+  return mean.scores("no filters make its channels");
+}
+
 }  // namespace pare::prune

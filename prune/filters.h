@@ -1,8 +1,11 @@
 #pragma once
 // The weights that make channels, filter by filter.
 
+#include <functional>
+#include <span>
 #include <vector>
 
+#include "prune/criterion.h"
 #include "prune/structure.h"
 
 namespace pare::prune {
@@ -15,5 +18,9 @@ struct Filters {
 
 /// Of every layer that makes channels; what only transforms of weights hold is left out.
 std::vector<Filters> filters(const Structure& structure);
+
+/// A score of each filter by itself; where several layers make a channel, their mean.
+Scores score_filters(const Structure& structure,
+                     const std::function<double(std::span<const float>)>& score);
 
 }  // namespace pare::prune

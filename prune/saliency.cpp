@@ -1,5 +1,6 @@
 #include "prune/saliency.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -100,6 +101,19 @@ Saliency saliency(const Subject& s) {
     collect(gates, batch.x.dim(0), total);
   });
   return total;
+}
+
+Scores square_per(const Subject& s, double Cost::*saved) {
+  const Saliency found = saliency(s);
+  const std::vector<Cost> costs = CostModel(s.structure).per_unit();
+  ScoreMean mean(s.structure);
+  for (size_t u = 0; u < found.square.size(); ++u) {
+    if (!found.read[u]) continue;
+    const int unit = static_cast<int>(u);
+    const Cost& cost = costs[static_cast<size_t>(s.structure.group_of(unit))];
+    mean.add(unit, found.square[u] / std::max(cost.*saved, 1.0));
+  }
+  return mean.scores("no layer reads it");
 }
 
 }  // namespace pare::prune

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "prune/cost.h"
 #include "prune/criterion.h"
 
 namespace pare::prune {
@@ -18,5 +19,8 @@ struct Saliency {
 
 /// Of the subject's images with cross-entropy, in eval mode. The model is copied.
 Saliency saliency(const Subject& subject);
+
+/// square, divided by what goes with the unit: macs or activations.
+Scores square_per(const Subject& subject, double Cost::*saved);
 
 }  // namespace pare::prune

@@ -34,7 +34,7 @@ namespace parts {
 TermInfo at() {
   return {"at",
           "attention transfer, arXiv:1612.03928",
-          {{"weight", "", 1000, 0}},
+          {{"weight", 1000, 0}},
           1,
           8,
           [](const std::vector<double>&) { return std::make_unique<At>(); }};

@@ -60,16 +60,15 @@ struct Dkd final : Term {
 namespace parts {
 
 TermInfo dkd() {
-  return {
-      "dkd",
-      "soft targets, true class and others apart, arXiv:2203.08679",
-      {{"temperature", "", 4, 0.01}, {"alpha", "", 1, 0}, {"beta", "", 8, 0}, {"weight", "", 1, 0}},
-      0,
-      0,
-      [](const std::vector<double>& n) {
-        const auto f = [&n](size_t i) { return static_cast<float>(n[i]); };
-        return std::make_unique<Dkd>(DkdOptions{f(0), f(1), f(2)});
-      }};
+  return {"dkd",
+          "soft targets, true class and others apart, arXiv:2203.08679",
+          {{"temperature", 4, 0.01}, {"alpha", 1, 0}, {"beta", 8, 0}, {"weight", 1, 0}},
+          0,
+          0,
+          [](const std::vector<double>& n) {
+            const auto f = [&n](size_t i) { return static_cast<float>(n[i]); };
+            return std::make_unique<Dkd>(DkdOptions{f(0), f(1), f(2)});
+          }};
 }
 
 }  // namespace parts

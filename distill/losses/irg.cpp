@@ -66,16 +66,15 @@ struct Irg final : Term {
 namespace parts {
 
 TermInfo irg() {
-  return {
-      "irg",
-      "instance relationship graph: logits, distances, change between two places (CVPR 2019)",
-      {{"vertex", "", 0.1, 0}, {"edge", "", 5, 0}, {"transform", "", 5, 0}, {"weight", "", 1, 0}},
-      2,
-      2,
-      [](const std::vector<double>& n) {
-        const auto f = [&n](size_t i) { return static_cast<float>(n[i]); };
-        return std::make_unique<Irg>(IrgOptions{f(0), f(1), f(2)});
-      }};
+  return {"irg",
+          "instance relationship graph: logits, distances, change between two places (CVPR 2019)",
+          {{"vertex", 0.1, 0}, {"edge", 5, 0}, {"transform", 5, 0}, {"weight", 1, 0}},
+          2,
+          2,
+          [](const std::vector<double>& n) {
+            const auto f = [&n](size_t i) { return static_cast<float>(n[i]); };
+            return std::make_unique<Irg>(IrgOptions{f(0), f(1), f(2)});
+          }};
 }
 
 }  // namespace parts

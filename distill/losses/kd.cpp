@@ -31,7 +31,7 @@ namespace parts {
 TermInfo kd() {
   return {"kd",
           "soft targets, arXiv:1503.02531; cross-entropy gets 1 - weight",
-          {{"temperature", "", 4, 0.01}, {"weight", "", 0.7, 0}},
+          {{"temperature", 4, 0.01}, {"weight", 0.7, 0}},
           0,
           0,
           [](const std::vector<double>& n) { return std::make_unique<Kd>(n[0]); }};

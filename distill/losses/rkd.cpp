@@ -59,7 +59,7 @@ namespace parts {
 TermInfo rkd() {
   return {"rkd",
           "distances and angles between images, arXiv:1904.05068",
-          {{"distance", "", 25, 0}, {"angle", "", 50, 0}, {"weight", "", 1, 0}},
+          {{"distance", 25, 0}, {"angle", 50, 0}, {"weight", 1, 0}},
           0,
           1,
           [](const std::vector<double>& n) {

@@ -36,7 +36,7 @@ namespace parts {
 TermInfo sp() {
   return {"sp",
           "similarity-preserving, arXiv:1907.09682",
-          {{"weight", "", 3000, 0}},
+          {{"weight", 3000, 0}},
           1,
           8,
           [](const std::vector<double>&) { return std::make_unique<Sp>(); }};

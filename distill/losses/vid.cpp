@@ -55,7 +55,7 @@ namespace parts {
 TermInfo vid() {
   return {"vid",
           "features as a Gaussian with learned variances, arXiv:1904.05835",
-          {{"weight", "", 1, 0}},
+          {{"weight", 1, 0}},
           1,
           8,
           [](const std::vector<double>&) { return std::make_unique<Vid>(); }};

@@ -3,7 +3,6 @@
 
 #include <cmath>
 
-#include "prune/criterion.h"
 #include "prune/filters.h"
 
 namespace pare::prune::parts {
@@ -16,21 +15,12 @@ double norm(std::span<const float> filter) {
   return std::sqrt(sum);
 }
 
-Scores l2_scores(const Subject& s) {
-  ScoreMean mean(s.structure);
-  for (const Filters& f : filters(s.structure)) {
-    const auto length = static_cast<size_t>(f.rows.dim(1));
-    for (size_t i = 0; i < f.axis->units.size(); ++i) {
-      mean.add(f.axis->units[i], norm(f.rows.span().subspan(i * length, length)));
-    }
-  }
-  return mean.scores("no filters make its channels");
-}
-
 }  // namespace
 
 CriterionInfo l2() {
-  return {.name = "l2", .summary = "Euclidean norm of the filter's weights", .score = l2_scores};
+  return {.name = "l2",
+          .summary = "Euclidean norm of the filter's weights",
+          .score = [](const Subject& s) { return score_filters(s.structure, norm); }};
 }
 
 }  // namespace pare::prune::parts
