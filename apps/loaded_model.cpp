@@ -15,7 +15,7 @@ ModelCard card_of(ModelArgs& args, DataArgs& data, const cli::Given& given,
     return {.args = args};
   }
   adopt(args, *card, given, {"bn-momentum", "dropout"}, weights);
-  data.adopt(card->dataset, card->normalize, given);
+  data.adopt(card->dataset, card->normalize, card->photos, given);
   return *card;
 }
 
@@ -48,6 +48,7 @@ void save_changed(const LoadedModel& loaded, nn::Layer& now, const DataArgs& dat
   card.changes = nn::layer_changes(original, now);
   card.dataset = data.name();
   card.normalize = data.normalization();
+  card.photos = data.photos;
   for (const auto& [key, value] : card.metadata()) metadata[key] = value;
   nn::save_weights(path, now, metadata);
 }

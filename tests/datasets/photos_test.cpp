@@ -1,0 +1,388 @@
+#include <fstream>
+#include <set>
+
+#include "core/parallel.h"
+#include "datasets/datasets.h"
+#include "datasets/pack.h"
+#include "datasets/photo.h"
+#include "tests/datasets/pictures_for_test.h"
+#include "tests/datasets/pil_vectors.h"
+
+using namespace pare;
+using namespace pare::test;
+using datasets::ImageSet;
+using datasets::LoadOptions;
+using datasets::Split;
+
+namespace {
+
+/// Three classes with 4, 3 and 2 training and 2, 1 and 1 test pictures of different sizes.
+void write_photos(const TempFolder& folder, const std::string& below = "") {
+  const char* classes[] = {"cat", "dog", "eel"};
+  for (int c = 0; c < 3; ++c) {
+    for (int i = 0; i < 4 - c + 2 - c / 2; ++i) {
+      const bool train = i < 4 - c;
+      const Bitmap x = scenery(40 + 7 * i, 60 - 5 * c, 10 * c + i);
+      const std::string name = below + (train ? "train/" : "val/") + classes[c] + "/p" +
+                               std::to_string(i) + (i % 2 ? ".JPEG" : ".png");
+      folder.write(name, i % 2 ? jpeg_of(x) : png_of(x));
+    }
+  }
+}
+
+LoadOptions options_of(const TempFolder& folder, Split split = Split::train, int64_t size = 16) {
+  return {.name = "imagenet", .dir = folder.path(), .split = split, .photos = {.size = size}};
+}
+
+std::shared_ptr<const ImageSet> photos(const TempFolder& folder, Split split = Split::train) {
+  return datasets::load(options_of(folder, split));
+}
+
+const datasets::Augment kAll{
+    .flip = true, .crop_area = 0.2f, .jitter = 0.4f, .rand_ops = 2, .rand_magnitude = 15};
+
+std::vector<Batch> epoch_of(const std::shared_ptr<const ImageSet>& set,
+                            const datasets::LoaderOptions& options, int64_t epoch = 0) {
+  const auto source = datasets::loader(set, options);
+  source->start(epoch);
+  std::vector<Batch> all;
+  for (Batch& b : *source) all.push_back(b);
+  return all;
+}
+
+void check_same(const std::vector<Batch>& got, const std::vector<Batch>& want) {
+  REQUIRE(got.size() == want.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    CHECK(got[i].x == want[i].x);
+    CHECK(got[i].y == want[i].y);
+  }
+}
+
+std::string refusal(const LoadOptions& options) {
+  return message_of([&] { datasets::load(options); });
+}
+
+}  // namespace
+
+TEST_CASE("photos: classes, labels and sizes come from the folder") {
+  TempFolder folder;
+  write_photos(folder);
+  const auto train = photos(folder), test = photos(folder, Split::test);
+  CHECK(train->image == Shape{16, 16, 3});
+  CHECK(train->class_names == std::vector<std::string>{"cat", "dog", "eel"});
+  CHECK(train->labels == std::vector<int32_t>{0, 0, 0, 0, 1, 1, 1, 2, 2});
+  CHECK(test->labels == std::vector<int32_t>{0, 0, 1, 1, 2});
+  CHECK(datasets::is_photo_folder(folder.path()));
+  CHECK_FALSE(datasets::is_photo_folder(folder.path("train")));
+  int64_t seen = 0;
+  for (const Batch& b : epoch_of(train, {.batch_size = 4})) {
+    CHECK(b.x.shape() == Shape{b.y.numel(), 16, 16, 3});
+    for (int64_t i = 0; i < b.y.numel(); ++i) {
+      CHECK(b.y.data()[i] == static_cast<float>(train->labels[static_cast<size_t>(seen++)]));
+    }
+  }
+  CHECK(seen == 9);
+}
+
+TEST_CASE("photos: a limit is spread over the classes") {
+  TempFolder folder;
+  write_photos(folder);
+  LoadOptions options = options_of(folder);
+  options.limit = 3;
+  CHECK(datasets::load(options)->labels == std::vector<int32_t>{0, 0, 1});
+  options.limit = 5;
+  CHECK(datasets::load(options)->labels == std::vector<int32_t>{0, 0, 0, 1, 2});
+  options.limit = 50;
+  CHECK(datasets::load(options)->count() == 9);
+}
+
+TEST_CASE("photos: classes.txt says which class is which") {
+  TempFolder folder;
+  write_photos(folder);
+  const std::string lines = "ant\r\neel\ndog\n\ncat\n";
+  folder.write("classes.txt", Bytes(lines.begin(), lines.end()));
+  const auto test = photos(folder, Split::test);
+  CHECK(test->classes() == 4);
+  CHECK(test->labels == std::vector<int32_t>{3, 3, 2, 2, 1});
+}
+
+TEST_CASE("photos: a test picture is resized, then its centre is cut out, as torchvision does") {
+  TempFolder folder;
+  folder.write("val/a/x.png", png_of(pattern(23, 37)));
+  LoadOptions options = options_of(folder, Split::test, 6);
+  options.photos.resize = 8;
+  const auto batch = epoch_of(datasets::load(options), {.batch_size = 1})[0];
+  const Tensor& x = batch.x;
+  for (size_t i = 0; i < pil::kCentre.size(); ++i) {
+    CHECK(std::abs(255 * x.span()[i] - static_cast<float>(pil::kCentre[i])) < 1.01f);
+  }
+  options.photos.resize = 5;
+  check_mentions(refusal(options), {"becomes 5", "middle 6"});
+}
+
+TEST_CASE("photos: flips mirror, whole windows show all") {
+  TempFolder folder;
+  folder.write("train/a/x.png", png_of(pattern(16, 16)));
+  const auto set = photos(folder);
+  const Bitmap x = pattern(16, 16);
+  int flipped = 0;
+  for (int64_t epoch = 0; epoch < 40; ++epoch) {
+    const Batch b = epoch_of(set, {.augment = {.flip = true, .crop_area = 1}}, epoch)[0];
+    const bool mirrored = 255 * b.x.data()[0] != x.row(0)[0];
+    for (int64_t j = 0; j < 16; ++j) {
+      const int want = x.row(3)[3 * (mirrored ? 15 - j : j)];
+      CHECK(std::abs(255 * b.x.data()[(3 * 16 + j) * 3] - static_cast<float>(want)) < 0.01f);
+    }
+    flipped += mirrored;
+  }
+  CHECK(flipped > 8);
+  CHECK(flipped < 32);
+}
+
+TEST_CASE("photos: a window shows what lies in it") {
+  // The brightness of each pixel is its row: what is seen grows downwards, from a first to a last
+  // row that tell the window.
+  TempFolder folder;
+  Bitmap rows(200, 200);
+  for (int64_t i = 0; i < 200; ++i) std::fill_n(rows.row(i), 600, static_cast<uint8_t>(i));
+  folder.write("train/a/x.png", png_of(rows));
+  const auto set = photos(folder);
+  std::set<int> heights;
+  double area = 0;
+  constexpr int kDraws = 200;
+  for (int64_t epoch = 0; epoch < kDraws; ++epoch) {
+    const Batch b = epoch_of(set, {.augment = {.crop_area = 0.25f}, .prefetch = 0}, epoch)[0];
+    const float first = 255 * b.x.data()[0], last = 255 * b.x.data()[15 * 16 * 3];
+    const double height = (last - first) * 16 / 15;
+    CHECK(height > 200 * std::sqrt(0.25 * 3 / 4) - 3);
+    CHECK(height < 203);
+    heights.insert(static_cast<int>(height));
+    area += height * height / kDraws;
+  }
+  CHECK(heights.size() > 50);
+  CHECK(std::abs(area / 40000 - 0.6) < 0.08);  // near the middle of 0.25 .. 1, less what cannot fit
+}
+
+TEST_CASE("photos: batches depend on seed, epoch and index alone") {
+  TempFolder folder;
+  write_photos(folder);
+  const auto set = photos(folder);
+  datasets::LoaderOptions options{.batch_size = 4, .shuffle = true, .augment = kAll, .seed = 3};
+  options.augment.mixup = 0.3f;
+  options.augment.cutmix = 1;
+  options.prefetch = 0;
+  const auto want = epoch_of(set, options, 2);
+  for (int threads : {1, 2, 5}) {
+    for (int prefetch : {0, 1, 3}) {
+      options.threads = threads;
+      options.prefetch = prefetch;
+      check_same(epoch_of(set, options, 2), want);
+    }
+  }
+  const auto source = datasets::loader(set, options);
+  source->start(2, 1);
+  CHECK(source->next()->x == want[1].x);
+  CHECK_FALSE(epoch_of(set, options, 3)[0].x == want[0].x);
+  options.seed = 4;
+  CHECK_FALSE(epoch_of(set, options, 2)[0].x == want[0].x);
+}
+
+TEST_CASE("photos: what cannot be read is left out, counted and named") {
+  TempFolder folder;
+  write_photos(folder);
+  Bytes broken = jpeg_of(scenery(50, 50));
+  broken.resize(broken.size() / 2);
+  folder.write("train/cat/half.jpg", broken);
+  folder.write("train/dog/text.jpeg", {'h', 'i'});
+  folder.write("train/dog/notes.txt", {'h', 'i'});
+  folder.write("train/dog/.hidden", {'h', 'i'});
+  folder.write("train/eel/empty.png", {});
+  const auto set = photos(folder);
+  CHECK(set->count() == 12);
+  CHECK(set->unreadable().size() == 1);
+  const auto source = datasets::loader(set, {.batch_size = 4});
+  for (int round = 0; round < 2; ++round) {
+    source->start(round);
+    std::vector<int64_t> sizes;
+    std::vector<float> labels;
+    for (auto& [x, y] : *source) {
+      CHECK(x.dim(0) == y.dim(0));
+      sizes.push_back(y.numel());
+      labels.insert(labels.end(), y.span().begin(), y.span().end());
+    }
+    CHECK(sizes == std::vector<int64_t>{3, 4, 2});
+    CHECK(labels == std::vector<float>{0, 0, 0, 0, 1, 1, 1, 2, 2});
+    CHECK(source->samples() == 9);
+  }
+  std::string all;
+  for (const auto& [file, reason] : set->unreadable()) all += file + ": " + reason + "\n";
+  check_mentions(all, {"notes.txt: not called", "cat/half.jpg: JPEG that is cut off",
+                       "dog/text.jpeg: neither JPEG nor PNG", "eel/empty.png: empty file"});
+  CHECK_FALSE(contains(all, "hidden"));
+  CHECK(set->unreadable().size() == 4);
+  const auto alone = datasets::loader(set, {.batch_size = 1});
+  check_mentions(message_of([&] {
+                   while (alone->next()) {
+                   }
+                 }),
+                 {"none of the 1 images", "hint"});
+}
+
+TEST_CASE("photos: a file that disappears is one more") {
+  TempFolder folder;
+  write_photos(folder);
+  const auto set = photos(folder);
+  std::filesystem::remove(folder.path("train/cat/p1.JPEG"));
+  CHECK(epoch_of(set, {.batch_size = 9})[0].y.numel() == 8);
+  REQUIRE(set->missing() == 1);
+  check_mentions(set->unreadable()[0].file, {"cat/p1.JPEG"});
+  check_mentions(set->unreadable()[0].reason, {"cannot read", "No such file"});
+}
+
+TEST_CASE("photos: folders that are none are refused") {
+  TempFolder folder;
+  check_mentions(refusal(options_of(folder)), {"imagenet", "no train", "hint", "pare data pack"});
+  folder.write("val/a/x.png", png_of(pattern(4, 4)));
+  check_mentions(refusal(options_of(folder)), {"there is no folder", "train"});
+  CHECK(photos(folder, Split::test)->count() == 1);
+  folder.write("train/b/x.txt", {1});
+  check_mentions(refusal(options_of(folder)), {"no JPEG or PNG"});
+  check_mentions(refusal(options_of(folder, Split::test)), {"val/a", "none of the 1 classes"});
+  const auto refused = [&](const datasets::Augment& a) {
+    return message_of([&] {
+      TempFolder other;
+      write_photos(other);
+      datasets::loader(photos(other), {.augment = a});
+    });
+  };
+  check_mentions(refused({.crop_pad = 4}), {"crop_pad", "got 4", "crop_area"});
+  check_mentions(refused({.crop_area = 2}), {"crop_area", "0 .. 1"});
+  check_mentions(refused({.rand_magnitude = 31}), {"rand_magnitude", "31"});
+  check_mentions(refused({.mixup = -1}), {"mixup", "-1"});
+}
+
+TEST_CASE("photos: memory does not grow from epoch to epoch") {
+#if defined(__SANITIZE_ADDRESS__)
+  return;  // it keeps freed memory
+#endif
+  TempFolder folder;
+  const Bytes jpeg = jpeg_of(scenery(300, 400));
+  for (int i = 0; i < 24; ++i) folder.write("train/a/" + std::to_string(i) + ".jpg", jpeg);
+  const auto source = datasets::loader(datasets::load(options_of(folder, Split::train, 64)),
+                                       {.batch_size = 8, .augment = kAll, .threads = 2});
+  const auto pages = [] {
+    std::ifstream in("/proc/self/statm");
+    int64_t total = 0, resident = 0;
+    in >> total >> resident;
+    return resident;
+  };
+  int64_t after_two = 0;
+  for (int64_t epoch = 0; epoch < 10; ++epoch) {
+    source->start(epoch);
+    while (source->next()) {
+    }
+    if (epoch == 1) after_two = pages();
+  }
+  CHECK(pages() - after_two < 1024);  // 4 MB; one epoch's pixels, decoded, are 8 MB
+}
+
+TEST_CASE("pack: the same pictures from one file") {
+  TempFolder folder, out;
+  write_photos(folder);
+  const datasets::Packed packed =
+      datasets::pack({.dir = folder.path(), .out = out.path("p"), .size = 0});
+  CHECK(packed.path == out.path("p/train.pack"));
+  CHECK(packed.pictures == 9);
+  CHECK(packed.shrunk == 0);
+  CHECK(packed.classes == 3);
+  CHECK(static_cast<int64_t>(std::filesystem::file_size(packed.path)) == packed.bytes);
+  LoadOptions options = options_of(folder);
+  const datasets::LoaderOptions how{.batch_size = 4, .shuffle = true, .augment = kAll};
+  const auto want = epoch_of(datasets::load(options), how);
+  options.dir = out.path("p");
+  const auto set = datasets::load(options);
+  CHECK(set->class_names == std::vector<std::string>{"cat", "dog", "eel"});
+  check_same(epoch_of(set, how), want);
+  check_mentions(message_of([&] { datasets::pack({.dir = folder.path(), .out = out.path("p")}); }),
+                 {"train.pack", "already"});
+}
+
+TEST_CASE("pack: large pictures are shrunk and turned upright, bad ones left out") {
+  TempFolder folder, out;
+  folder.write("val/a/small.png", png_of(pattern(20, 30)));
+  folder.write("val/a/turned.jpg", turned_jpeg(jpeg_of(scenery(60, 80)), 6, true));
+  folder.write("val/b/bad.jpg", {1, 2, 3});
+  folder.write("val/b/good.jpg", jpeg_of(scenery(90, 45, 2)));
+  std::vector<int64_t> steps;
+  const auto packed = datasets::pack({.dir = folder.path(),
+                                      .out = out.path(),
+                                      .split = Split::test,
+                                      .size = 40,
+                                      .progress = [&](int64_t done, int64_t of) {
+                                        steps.push_back(done);
+                                        CHECK(of == 4);
+                                      }});
+  CHECK(packed.pictures == 3);
+  CHECK(packed.shrunk == 2);
+  CHECK(steps == std::vector<int64_t>{4});
+  REQUIRE(packed.left_out.size() == 1);
+  CHECK(packed.left_out[0].file == "b/bad.jpg");
+  LoadOptions options = options_of(folder, Split::test, 32);
+  const auto want = epoch_of(datasets::load(options), {.batch_size = 4})[0];
+  options.dir = out.path();
+  const auto got = epoch_of(datasets::load(options), {.batch_size = 4})[0];
+  CHECK(got.y == want.y);
+  double gap = 0;
+  for (size_t i = 0; i < want.x.span().size(); ++i) {
+    gap += std::abs(got.x.span()[i] - want.x.span()[i]) / static_cast<float>(want.x.numel());
+  }
+  CHECK(gap < 0.01);
+}
+
+TEST_CASE("pack: damage is told, and nothing half-done is left") {
+  TempFolder folder, out;
+  write_photos(folder);
+  const std::string path =
+      datasets::pack({.dir = folder.path(), .out = out.path(), .size = 0}).path;
+  const auto size = std::filesystem::file_size(path);
+  LoadOptions options = options_of(folder);
+  options.dir = out.path();
+  std::ifstream in(path, std::ios::binary);
+  const Bytes whole{std::istreambuf_iterator<char>(in), {}};
+  Bytes index = whole;
+  index[index.size() - 60] ^= 1;
+  out.write("train.pack", index);
+  check_mentions(refusal(options), {"train.pack", "index is damaged"});
+  out.write("train.pack", whole);
+  out.truncate("train.pack", size - 1);
+  check_mentions(refusal(options), {"not a pack, or cut off"});
+  out.truncate("train.pack", 10);
+  check_mentions(refusal(options), {"10 bytes"});
+  TempFolder empty;
+  check_mentions(message_of([&] {
+                   datasets::pack({.dir = folder.path(),
+                                   .out = empty.path(),
+                                   .progress = [](int64_t, int64_t) { throw Error("enough"); }});
+                 }),
+                 {"enough"});
+  CHECK(std::filesystem::is_empty(empty.path()));
+}
+
+TEST_CASE("photos: the given ten classes") {
+  const std::string dir = real_data("imagenette128");
+  if (dir.empty()) return;
+  LoadOptions options{.name = "imagenet", .dir = dir, .split = Split::test, .limit = 200};
+  options.photos = {.size = 128, .resize = 128};
+  const auto set = datasets::load(options);
+  CHECK(set->classes() == 10);
+  std::set<int32_t> labels(set->labels.begin(), set->labels.end());
+  CHECK(labels.size() == 10);
+  double sum = 0, squares = 0, n = 0;
+  for (const Batch& b : epoch_of(set, {.normalize = datasets::normalize_preset("imagenet")})) {
+    for (float v : b.x.span()) sum += v, squares += v * v, ++n;
+  }
+  CHECK(set->unreadable().empty());
+  CHECK(n == 200 * 128 * 128 * 3);
+  CHECK(std::abs(sum / n) < 0.3);
+  CHECK(std::abs(squares / n - 1.2) < 0.4);
+}
