@@ -48,18 +48,18 @@ const std::vector<std::vector<uint8_t>>& photos() {
 
 /// f(file) once for each photograph, as often as the clock wants.
 template <class F>
-void each_photo(benchmark::State& state, F&& f) {
+void each_photo(benchmark::State& state, const std::string& decoder, F&& f) {
   const auto& all = photos();
   size_t next = 0;
   for (auto _ : state) f(all[next++ % all.size()]);
-  state.SetLabel(jpeg_decoder());
+  state.SetLabel(decoder);
   state.counters["images/s"] = {static_cast<double>(state.iterations()),
                                 benchmark::Counter::kIsRate};
 }
 
 /// All pixels.
 void decode_photo(benchmark::State& state) {
-  each_photo(state, [](const auto& file) {
+  each_photo(state, jpeg_decoder(), [](const auto& file) {
     benchmark::DoNotOptimize(Photo(file).decode().pixels.data());
   });
 }
