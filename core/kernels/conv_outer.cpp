@@ -120,7 +120,7 @@ OuterPlan::OuterPlan(const ConvShape& shape, Operands operands)
       runs.push_back({taps.back(), (r * s.kernel_w + c) * in});
     }
   }
-  windows = (s.groups > 1 || (tap_run < kShortRun && taps.size() > 1)) && window <= kLongWindow;
+  windows = taps.size() > 1 && (s.groups > 1 || tap_run < kShortRun) && window <= kLongWindow;
   if (windows) runs = {{0, 0}};
   panels = make_panels(windows ? window : tap_run, *kernels);
 }
