@@ -12,9 +12,10 @@ namespace {
 void optimization_fields(TrainArgs& a, cli::Fields& f) {
   f.group("Optimization");
   f(a.recipe, "recipe",
-    "sets what no flag says: none (the defaults below), imagenet (90 epochs of 256 images, lr 0.1 "
-    "per 256, warm-up and cosine, label smoothing 0.1, no decay on batch norm and biases, ema "
-    "0.9999); imagenet for --dataset imagenet if not given",
+    str("sets what no flag says: none (the defaults below), imagenet (90 epochs of 256 images, lr "
+        "0.1 per 256, warm-up and cosine, label smoothing 0.1, no decay on batch norm and biases, "
+        "ema 0.9999)",
+        a.recipe.empty() ? "; imagenet for --dataset imagenet if not given" : ""),
     {.one_of = {"none", "imagenet"}, .placeholder = "NAME"});
   f(a.epochs, "epochs", "passes over the training set", {.min = 1});
   f(a.batch_size, "batch-size", "images per step", {.min = 1});
@@ -117,6 +118,7 @@ void TrainArgs::apply_recipe(const cli::Given& given) {
   };
   set(epochs, "epochs", 90);
   set(batch_size, "batch-size", 256);
+  set(data.eval_batch_size, "eval-batch-size", 64);
   // arXiv:1706.02677: the rate grows with the batch.
   if (optimizer == "sgd") set(lr, "lr", 0.1f * static_cast<float>(batch_size) / 256);
   set(schedule, "schedule", str("warmup:", std::max<int64_t>(1, epochs / 18), "+cosine"));

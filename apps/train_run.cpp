@@ -236,6 +236,11 @@ class Run {
       console_.entry("optimizer", fmt::format("{}  lr {}, {}, weight decay {}, batch {}, {} epochs",
                                               args_.optimizer, args_.lr, args_.schedule, args_.wd,
                                               args_.batch_size, args_.epochs));
+    if (args_.recipe != "none") {
+      console_.entry("recipe", fmt::format("{}: label smoothing {:g}, averaged weights {:g}, no "
+                                           "decay on batch norm and biases",
+                                           args_.recipe, args_.label_smoothing, args_.ema));
+    }
     if (distillation_) {
       console_.entry("teacher", distillation_->describe_teacher());
       console_.entry("loss", distillation_->describe_objective());

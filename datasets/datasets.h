@@ -121,7 +121,7 @@ struct LoaderOptions {
   int threads = 0;   // that prepare them; 0: one, or num_threads() for slow sets
 };
 /// Without a start(), next() begins with epoch 0. A failure while preparing a batch is thrown by
-/// next(). A batch lacks the images that could not be read; one without any is a failure.
+/// next(). A batch lacks the images that could not be read; one that would be empty is left out.
 std::unique_ptr<BatchSource> loader(std::shared_ptr<const ImageSet> images,
                                     const LoaderOptions& options);
 

@@ -54,6 +54,8 @@ class Loader final : public BatchSource {
  private:
   class Assembly;
   std::unique_ptr<Job> make(int64_t index) const;
+  std::optional<Batch> next_or_empty();
+  void check_any_readable() const;
 
   std::shared_ptr<const ImageSet> images_;
   LoaderOptions opt_;
@@ -97,6 +99,7 @@ class Loader::Assembly final : public Job {
   Batch finish() override {
     leave_out_unreadable();
     const Augment& a = loader_.opt_.augment;
+    if (!batch_.x) return {};
     if (a.mixup > 0 || a.cutmix > 0) {
       Rng rng = random(kMixes).split(static_cast<uint64_t>(index_));
       mix(batch_, a, loader_.classes(), rng);
@@ -122,10 +125,11 @@ class Loader::Assembly final : public Job {
       y_[kept++] = y_[i];
     }
     if (kept == count_) return;
-    const Unreadable last = loader_.images_->unreadable().back();
-    PARE_CHECK(kept > 0, "none of the ", count_, " images of a batch could be read; ", last.file,
-               ": ", last.reason, hint("remove or repair the files"));
-    batch_ = {slice(batch_.x, 0, 0, kept), slice(batch_.y, 0, 0, kept)};
+    if (kept == 0) {
+      batch_ = {};
+    } else {
+      batch_ = {slice(batch_.x, 0, 0, kept), slice(batch_.y, 0, 0, kept)};
+    }
   }
 
   const Loader& loader_;
@@ -157,6 +161,22 @@ void Loader::start(int64_t epoch, int64_t first) {
 
 std::optional<Batch> Loader::next() {
   if (!started_) start(0, 0);
+  for (;;) {
+    std::optional<Batch> batch = next_or_empty();
+    if (!batch) check_any_readable();
+    if (!batch || batch->x) return batch;
+  }
+}
+
+void Loader::check_any_readable() const {
+  if (images_->missing() < images_->count()) return;
+  const Unreadable last = images_->unreadable().back();
+  throw Error(str("none of the ", images_->count(), " images could be read; ", last.file, ": ",
+                  last.reason),
+              "loader");
+}
+
+std::optional<Batch> Loader::next_or_empty() {
   if (prefetch_) return prefetch_->next();
   if (next_ == batches()) return std::nullopt;
   const auto job = make(next_++);

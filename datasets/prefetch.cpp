@@ -70,7 +70,10 @@ void Prefetch::do_piece(Slot& slot, std::unique_lock<std::mutex>& lock) {
     error = std::current_exception();
   }
   lock.lock();
-  if (error && !slot.error) slot.error = error;
+  if (error && !slot.error) {
+    slot.error = error;  // its other pieces will not be done
+    changed_.notify_all();
+  }
   if (--slot.left > 0) return;
   if (!slot.error) {
     lock.unlock();

@@ -97,7 +97,8 @@ Stop Trainer::train_epoch() {
     if (options_.stop && options_.stop()) return Stop::interrupted;
     if (options_.max_steps > 0 && state_.step >= options_.max_steps) return Stop::max_steps;
     const std::optional<Batch> batch = train_.next();
-    PARE_CHECK(batch, "train: the data ended at batch ", state_.batch, " of ", state_.batches);
+    PARE_CHECK(batch || state_.batch > 0, "train: there is no batch of ", state_.batches);
+    if (!batch) break;
     step(*batch);
     state_.epoch_seconds = before + seconds_since(start);
     report(Moment::Phase::train, state_.train, state_.epoch_seconds);

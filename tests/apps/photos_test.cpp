@@ -130,6 +130,10 @@ TEST_CASE("photographs: quantized, pruned and distilled like any other images") 
       run(dir, "pare distill --teacher a/best.safetensors" + kSmall + "--mixup 0.2 --out d");
   INFO(d.err);
   CHECK(d.code == 0);
+  const Result dkd = run(
+      dir, "pare distill --teacher a/best.safetensors --loss dkd" + kSmall + "--mixup 0.2 --out e");
+  CHECK(dkd.code == 1);
+  CHECK(dkd.says("dkd: needs one class for each image, got labels [8, 2]"));
   const Result w = run(dir,
                        "wqaq --method lsq --Wbits 4 --Abits 4 --init a/best.safetensors"
                        " --data photos --epochs 1 --batch-size 8 --quiet --out w");

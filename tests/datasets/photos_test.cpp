@@ -1,68 +1,14 @@
 #include <fstream>
 #include <set>
 
-#include "core/parallel.h"
 #include "datasets/datasets.h"
-#include "datasets/pack.h"
-#include "datasets/photo.h"
-#include "tests/datasets/pictures_for_test.h"
+#include "tests/datasets/photo_folder_for_test.h"
 #include "tests/datasets/pil_vectors.h"
 
 using namespace pare;
 using namespace pare::test;
-using datasets::ImageSet;
 using datasets::LoadOptions;
 using datasets::Split;
-
-namespace {
-
-/// Three classes with 4, 3 and 2 training and 2, 1 and 1 test pictures of different sizes.
-void write_photos(const TempFolder& folder, const std::string& below = "") {
-  const char* classes[] = {"cat", "dog", "eel"};
-  for (int c = 0; c < 3; ++c) {
-    for (int i = 0; i < 4 - c + 2 - c / 2; ++i) {
-      const bool train = i < 4 - c;
-      const Bitmap x = scenery(40 + 7 * i, 60 - 5 * c, 10 * c + i);
-      const std::string name = below + (train ? "train/" : "val/") + classes[c] + "/p" +
-                               std::to_string(i) + (i % 2 ? ".JPEG" : ".png");
-      folder.write(name, i % 2 ? jpeg_of(x) : png_of(x));
-    }
-  }
-}
-
-LoadOptions options_of(const TempFolder& folder, Split split = Split::train, int64_t size = 16) {
-  return {.name = "imagenet", .dir = folder.path(), .split = split, .photos = {.size = size}};
-}
-
-std::shared_ptr<const ImageSet> photos(const TempFolder& folder, Split split = Split::train) {
-  return datasets::load(options_of(folder, split));
-}
-
-const datasets::Augment kAll{
-    .flip = true, .crop_area = 0.2f, .jitter = 0.4f, .rand_ops = 2, .rand_magnitude = 15};
-
-std::vector<Batch> epoch_of(const std::shared_ptr<const ImageSet>& set,
-                            const datasets::LoaderOptions& options, int64_t epoch = 0) {
-  const auto source = datasets::loader(set, options);
-  source->start(epoch);
-  std::vector<Batch> all;
-  for (Batch& b : *source) all.push_back(b);
-  return all;
-}
-
-void check_same(const std::vector<Batch>& got, const std::vector<Batch>& want) {
-  REQUIRE(got.size() == want.size());
-  for (size_t i = 0; i < got.size(); ++i) {
-    CHECK(got[i].x == want[i].x);
-    CHECK(got[i].y == want[i].y);
-  }
-}
-
-std::string refusal(const LoadOptions& options) {
-  return message_of([&] { datasets::load(options); });
-}
-
-}  // namespace
 
 TEST_CASE("photos: classes, labels and sizes come from the folder") {
   TempFolder folder;
@@ -117,7 +63,7 @@ TEST_CASE("photos: a test picture is resized, then its centre is cut out, as tor
     CHECK(std::abs(255 * x.span()[i] - static_cast<float>(pil::kCentre[i])) < 1.01f);
   }
   options.photos.resize = 5;
-  check_mentions(refusal(options), {"becomes 5", "middle 6"});
+  check_mentions(load_refusal(options), {"becomes 5", "middle 6"});
 }
 
 TEST_CASE("photos: flips mirror, whole windows show all") {
@@ -176,7 +122,7 @@ TEST_CASE("photos: batches depend on seed, epoch and index alone") {
     for (int prefetch : {0, 1, 3}) {
       options.threads = threads;
       options.prefetch = prefetch;
-      check_same(epoch_of(set, options, 2), want);
+      check_same_batches(epoch_of(set, options, 2), want);
     }
   }
   const auto source = datasets::loader(set, options);
@@ -220,12 +166,21 @@ TEST_CASE("photos: what cannot be read is left out, counted and named") {
                        "dog/text.jpeg: neither JPEG nor PNG", "eel/empty.png: empty file"});
   CHECK_FALSE(contains(all, "hidden"));
   CHECK(set->unreadable().size() == 4);
-  const auto alone = datasets::loader(set, {.batch_size = 1});
-  check_mentions(message_of([&] {
-                   while (alone->next()) {
-                   }
-                 }),
-                 {"none of the 1 images", "hint"});
+  // Batches of one image each: those of broken files do not come.
+  for (int prefetch : {0, 2}) {
+    const auto alone = epoch_of(set, {.batch_size = 1, .prefetch = prefetch});
+    CHECK(alone.size() == 9);
+    for (const Batch& b : alone) CHECK(b.y.numel() == 1);
+  }
+}
+
+TEST_CASE("photos: a set without a readable picture is an error, not an empty epoch") {
+  TempFolder folder;
+  folder.write("val/a/x.jpg", {1, 2, 3});
+  folder.write("val/a/y.png", {});
+  const auto source = datasets::loader(photos(folder, Split::test), {});
+  check_mentions(message_of([&] { source->next(); }),
+                 {"none of the 2 images", "a/y.png: empty file"});
 }
 
 TEST_CASE("photos: a file that disappears is one more") {
@@ -241,13 +196,14 @@ TEST_CASE("photos: a file that disappears is one more") {
 
 TEST_CASE("photos: folders that are none are refused") {
   TempFolder folder;
-  check_mentions(refusal(options_of(folder)), {"imagenet", "no train", "hint", "pare data pack"});
+  check_mentions(load_refusal(options_of(folder)),
+                 {"imagenet", "no train", "hint", "pare data pack"});
   folder.write("val/a/x.png", png_of(pattern(4, 4)));
-  check_mentions(refusal(options_of(folder)), {"there is no folder", "train"});
+  check_mentions(load_refusal(options_of(folder)), {"there is no folder", "train"});
   CHECK(photos(folder, Split::test)->count() == 1);
   folder.write("train/b/x.txt", {1});
-  check_mentions(refusal(options_of(folder)), {"no JPEG or PNG"});
-  check_mentions(refusal(options_of(folder, Split::test)), {"val/a", "none of the 1 classes"});
+  check_mentions(load_refusal(options_of(folder)), {"no JPEG or PNG"});
+  check_mentions(load_refusal(options_of(folder, Split::test)), {"val/a", "none of the 1 classes"});
   const auto refused = [&](const datasets::Augment& a) {
     return message_of([&] {
       TempFolder other;
@@ -284,88 +240,6 @@ TEST_CASE("photos: memory does not grow from epoch to epoch") {
     if (epoch == 1) after_two = pages();
   }
   CHECK(pages() - after_two < 1024);  // 4 MB; one epoch's pixels, decoded, are 8 MB
-}
-
-TEST_CASE("pack: the same pictures from one file") {
-  TempFolder folder, out;
-  write_photos(folder);
-  const datasets::Packed packed =
-      datasets::pack({.dir = folder.path(), .out = out.path("p"), .size = 0});
-  CHECK(packed.path == out.path("p/train.pack"));
-  CHECK(packed.pictures == 9);
-  CHECK(packed.shrunk == 0);
-  CHECK(packed.classes == 3);
-  CHECK(static_cast<int64_t>(std::filesystem::file_size(packed.path)) == packed.bytes);
-  LoadOptions options = options_of(folder);
-  const datasets::LoaderOptions how{.batch_size = 4, .shuffle = true, .augment = kAll};
-  const auto want = epoch_of(datasets::load(options), how);
-  options.dir = out.path("p");
-  const auto set = datasets::load(options);
-  CHECK(set->class_names == std::vector<std::string>{"cat", "dog", "eel"});
-  check_same(epoch_of(set, how), want);
-  check_mentions(message_of([&] { datasets::pack({.dir = folder.path(), .out = out.path("p")}); }),
-                 {"train.pack", "already"});
-}
-
-TEST_CASE("pack: large pictures are shrunk and turned upright, bad ones left out") {
-  TempFolder folder, out;
-  folder.write("val/a/small.png", png_of(pattern(20, 30)));
-  folder.write("val/a/turned.jpg", turned_jpeg(jpeg_of(scenery(60, 80)), 6, true));
-  folder.write("val/b/bad.jpg", {1, 2, 3});
-  folder.write("val/b/good.jpg", jpeg_of(scenery(90, 45, 2)));
-  std::vector<int64_t> steps;
-  const auto packed = datasets::pack({.dir = folder.path(),
-                                      .out = out.path(),
-                                      .split = Split::test,
-                                      .size = 40,
-                                      .progress = [&](int64_t done, int64_t of) {
-                                        steps.push_back(done);
-                                        CHECK(of == 4);
-                                      }});
-  CHECK(packed.pictures == 3);
-  CHECK(packed.shrunk == 2);
-  CHECK(steps == std::vector<int64_t>{4});
-  REQUIRE(packed.left_out.size() == 1);
-  CHECK(packed.left_out[0].file == "b/bad.jpg");
-  LoadOptions options = options_of(folder, Split::test, 32);
-  const auto want = epoch_of(datasets::load(options), {.batch_size = 4})[0];
-  options.dir = out.path();
-  const auto got = epoch_of(datasets::load(options), {.batch_size = 4})[0];
-  CHECK(got.y == want.y);
-  double gap = 0;
-  for (size_t i = 0; i < want.x.span().size(); ++i) {
-    gap += std::abs(got.x.span()[i] - want.x.span()[i]) / static_cast<float>(want.x.numel());
-  }
-  CHECK(gap < 0.01);
-}
-
-TEST_CASE("pack: damage is told, and nothing half-done is left") {
-  TempFolder folder, out;
-  write_photos(folder);
-  const std::string path =
-      datasets::pack({.dir = folder.path(), .out = out.path(), .size = 0}).path;
-  const auto size = std::filesystem::file_size(path);
-  LoadOptions options = options_of(folder);
-  options.dir = out.path();
-  std::ifstream in(path, std::ios::binary);
-  const Bytes whole{std::istreambuf_iterator<char>(in), {}};
-  Bytes index = whole;
-  index[index.size() - 60] ^= 1;
-  out.write("train.pack", index);
-  check_mentions(refusal(options), {"train.pack", "index is damaged"});
-  out.write("train.pack", whole);
-  out.truncate("train.pack", size - 1);
-  check_mentions(refusal(options), {"not a pack, or cut off"});
-  out.truncate("train.pack", 10);
-  check_mentions(refusal(options), {"10 bytes"});
-  TempFolder empty;
-  check_mentions(message_of([&] {
-                   datasets::pack({.dir = folder.path(),
-                                   .out = empty.path(),
-                                   .progress = [](int64_t, int64_t) { throw Error("enough"); }});
-                 }),
-                 {"enough"});
-  CHECK(std::filesystem::is_empty(empty.path()));
 }
 
 TEST_CASE("photos: the given ten classes") {
