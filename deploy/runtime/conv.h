@@ -35,7 +35,8 @@ class Conv {
   void place(int64_t filter, const int8_t* w, const float* floats);
   void build_base(const std::vector<int8_t>& weights);
   void build_finish(const Op& op);
-  void group_words(int64_t group, int64_t& first, int64_t& count) const;
+  /// Of a group, within a pixel. Groups of signs may share words with their neighbours.
+  int64_t first_word(int64_t group) const;
   /// Where a filter stands among all that have a lane: those of each group begin a panel.
   int64_t padded(int64_t filter) const;
   int64_t padded_channels() const;

@@ -73,9 +73,10 @@ void Conv::lay_out() {
   }
   if (kind_ == Kind::signs) {
     pixel_words_ = divide_up(in_.c, 32);
-    for (int64_t g = 0, first, count; g < groups_; ++g) {
-      group_words(g, first, count);
-      group_words_ = std::max(group_words_, count);
+    // All groups see as many words as the one that is spread over the most.
+    for (int64_t g = 0; g < groups_; ++g) {
+      const int64_t from = g * in_of_group_, to = from + in_of_group_;
+      group_words_ = std::max(group_words_, divide_up(to, 32) - from / 32);
     }
     masked_ = coding_ == Coding::ternary || (groups_ > 1 && in_of_group_ % 32 != 0);
   } else {
@@ -97,15 +98,9 @@ void Conv::lay_out() {
   panel_words_ = runs_ * run_ * kPanel;
 }
 
-void Conv::group_words(int64_t group, int64_t& first, int64_t& count) const {
-  const int64_t from = group * in_of_group_;
-  first = from / 32;
-  count = divide_up(from + in_of_group_, 32) - first;
-  // All groups see as many words as the one with the most: the last ones begin earlier for that.
-  if (group_words_ > 0) {
-    first = std::min(first, pixel_words_ - group_words_);
-    count = group_words_;
-  }
+int64_t Conv::first_word(int64_t group) const {
+  if (kind_ != Kind::signs) return group * group_words_;
+  return std::min(group * in_of_group_ / 32, pixel_words_ - group_words_);
 }
 
 int64_t Conv::padded_channels() const {
@@ -122,9 +117,7 @@ void Conv::place(int64_t filter, const int8_t* w, const float* floats) {
   const int64_t at = padded(filter), lane = at % kPanel;
   uint32_t* panel = panels_.data() + at / kPanel * panel_words_;
   uint32_t* mask = masked_ ? masks_.data() + at / kPanel * panel_words_ : nullptr;
-  int64_t first = 0, count = 0;
-  const int64_t group = filter / out_of_group_;
-  if (kind_ == Kind::signs) group_words(group, first, count);
+  const int64_t group = filter / out_of_group_, first = first_word(group);
   for (int64_t tap = 0; tap < int64_t{w_.kh} * w_.kw; ++tap) {
     for (int64_t i = 0; i < in_of_group_; ++i) {
       const int64_t from = tap * in_of_group_ + i;

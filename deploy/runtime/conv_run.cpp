@@ -117,8 +117,6 @@ void Conv::run_panels(const Unit& u, const Source& s, int64_t group, int64_t pan
   const kernels::Kernels& k = kernels::active();
   alignas(64) int32_t raw[kMaxRows * kMaxPanels * kPanel];
   const int32_t* base[kMaxRows];
-  int64_t first_word = group * group_words_, count = 0;
-  if (kind_ == Kind::signs) group_words(group, first_word, count);
   const int64_t at = group * panels_of_group_ + panel, channels = panels * kPanel;
   kernels::Tile t{};
   t.x_pixel = s.column, t.offsets = offsets_.data(), t.runs = runs_, t.run = run_;
@@ -131,7 +129,7 @@ void Conv::run_panels(const Unit& u, const Source& s, int64_t group, int64_t pan
   for (int64_t r = u.r0; r < u.r1; ++r) {
     for (int64_t c = u.c0; c < u.c1; c += k.rows) {
       const int64_t rows = std::min<int64_t>(k.rows, u.c1 - c);
-      t.x = s.x + (r - u.r0) * s.row + c * s.column + first_word;
+      t.x = s.x + (r - u.r0) * s.row + c * s.column + first_word(group);
       if (kind_ == Kind::signs) {
         const int64_t all = padded_channels();
         for (int64_t m = 0; m < rows; ++m) {
