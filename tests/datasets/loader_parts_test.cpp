@@ -1,4 +1,4 @@
-// Batches that several processes share.
+// Batches that several processes share, and views that repeat.
 
 #include <doctest/doctest.h>
 
@@ -63,4 +63,20 @@ TEST_CASE("loader: every process has images, and batches too small for that are 
   };
   CHECK(contains(message(0, 11), "a batch of 10 images cannot be shared by 11 processes"));
   CHECK(contains(message(2, 2), "there is no process 2 of 2"));
+}
+
+TEST_CASE("loader: with a number of views each image looks the same after as many epochs") {
+  const auto images = datasets::load({.name = "synthetic", .limit = 30});
+  datasets::LoaderOptions o{.batch_size = 30, .crop_pad = 2, .flip = true, .views = 3, .seed = 5};
+  const auto source = datasets::loader(images, o);
+  const auto epoch = [&](int64_t e) {
+    source->start(e);
+    return values(source->next().value().x);
+  };
+  const std::vector<float> first = epoch(1);
+  CHECK(epoch(4) == first);
+  CHECK(epoch(2) != first);
+  CHECK(epoch(3) != first);
+  o.views = -1;
+  CHECK(contains(message_of([&] { datasets::loader(images, o); }), "views must be >= 0"));
 }
