@@ -88,8 +88,7 @@ std::string describe_unreadable(const std::vector<datasets::Unreadable>& files) 
   constexpr size_t kShown = 5;
   if (files.empty()) return {};
   std::string text =
-      fmt::format("{} {} could not be read and {} left out:", files.size(),
-                  files.size() == 1 ? "file" : "files", files.size() == 1 ? "is" : "are");
+      fmt::format("{} {} could not be read:", files.size(), files.size() == 1 ? "file" : "files");
   for (size_t i = 0; i < std::min(kShown, files.size()); ++i) {
     text += fmt::format("\n{}: {}", files[i].file, files[i].reason);
   }

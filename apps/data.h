@@ -39,7 +39,7 @@ std::unique_ptr<BatchSource> sample_batches(const DataArgs& args,
 
 /// "10000 images of 32x32x3, 10 classes"
 std::string describe_images(const datasets::ImageSet& images);
-/// "2 files could not be read and are left out:", and the first of them; empty: there are none.
+/// "2 files could not be read:", and the first of them; empty: there are none.
 std::string describe_unreadable(const std::vector<datasets::Unreadable>& files);
 
 }  // namespace pare

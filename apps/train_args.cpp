@@ -18,7 +18,7 @@ void optimization_fields(TrainArgs& a, cli::Fields& f) {
         a.recipe.empty() ? "; imagenet for --dataset imagenet if not given" : ""),
     {.one_of = {"none", "imagenet"}, .placeholder = "NAME"});
   f(a.epochs, "epochs", "passes over the training set", {.min = 1});
-  f(a.batch_size, "batch-size", "images per step", {.min = 1});
+  f(a.batch_size, "batch-size", "images per step, of all processes together", {.min = 1});
   f(a.optimizer, "optimizer", "sgd, adam or adamw",
     {.one_of = {"sgd", "adam", "adamw"}, .placeholder = "NAME"});
   f(a.lr, "lr", "learning rate", {.min = 0, .above_min = true});
@@ -39,6 +39,8 @@ void optimization_fields(TrainArgs& a, cli::Fields& f) {
   f(a.ema, "ema",
     "decay of averaged weights, e.g. 0.999, which are then tested and saved as best; 0: off",
     {.min = 0, .max = 0.999999});
+  f(a.sync_bn, "sync-bn",
+    "batch norm over the batches of all processes (mpirun), not over each one's part");
   f(a.seed, "seed", "of initialization, shuffling, augmentation and dropout", {.min = 0});
   f(a.steps, "steps", "stop after N optimizer steps, counted from the start of the run; 0: do not",
     {.min = 0});
@@ -90,7 +92,7 @@ void TrainArgs::check(const cli::Given& given) const {
              momentum);
   PARE_CHECK(!given.has("momentum") || optimizer == "sgd",
              "--momentum is for --optimizer sgd, got ", optimizer);
-  distill.check(given);
+  distill.check(given, !augment.describe(data.name(), 3).empty());
   nn::parse_schedule(schedule, lr);
   sparse.check(given, model.gates, ema);
   PARE_CHECK(model.gates.empty() || (model.quant.empty() && quant_schedule.empty()),
@@ -134,9 +136,9 @@ std::unique_ptr<nn::Optimizer> TrainArgs::make_optimizer(nn::Layer& net, nn::Lay
                                 .quant_weight_decay = quant_wd,
                                 .quant_lr_scale = quant_lr});
   if (beside) {
-    nn::ParamGroup group{.params = nn::parameters(*beside), .weight_decay = wd};
-    for (nn::NamedTensor& p : group.params) p.name = "beside." + p.name;
-    groups.push_back(std::move(group));
+    nn::ParamGroup learned{.params = nn::parameters(*beside), .weight_decay = wd};
+    for (nn::NamedTensor& p : learned.params) p.name = "beside." + p.name;
+    groups.push_back(std::move(learned));
   }
   separate_gates(groups);
   if (optimizer == "adam") return nn::adam(std::move(groups), {.lr = lr});
@@ -151,9 +153,12 @@ std::unique_ptr<BatchSource> TrainArgs::train_batches(
                           {.batch_size = batch_size,
                            .shuffle = true,
                            .augment = augment.options(data.name(), channels),
+                           .views = distill.cache_views,
                            .normalize = datasets::normalize_preset(data.normalization()),
                            .seed = static_cast<uint64_t>(seed),
-                           .threads = static_cast<int>(data.workers)});
+                           .threads = static_cast<int>(data.workers),
+                           .rank = group->rank(),
+                           .ranks = group->size()});
 }
 
 TrainArgs experiment_defaults() {

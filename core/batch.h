@@ -24,8 +24,7 @@ struct BatchSource {
 
   /// Positions the source before batch `first` of `epoch`; an exact resume starts in the middle.
   virtual void start(int64_t epoch, int64_t first = 0) = 0;
-  /// The next batch, or nothing at the end of the epoch, which comes before the last of batches()
-  /// if all images of a batch turn out to be unreadable.
+  /// The next batch, or nothing at the end of the epoch.
   virtual std::optional<Batch> next() = 0;
 
   /// `for (auto& [x, y] : source)`: the rest of the epoch that start() chose.

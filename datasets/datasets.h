@@ -40,8 +40,6 @@ struct ImageSet {
   virtual bool slow() const { return false; }
   /// What was found so far, images of the set and files that are none.
   virtual std::vector<Unreadable> unreadable() const { return {}; }
-  /// How many images of the set are among them. They are missing from their batches.
-  virtual int64_t missing() const { return 0; }
 };
 
 /// Images in memory, one byte per value, [H, W, C] each.
@@ -115,13 +113,17 @@ struct LoaderOptions {
   bool shuffle = false;
   bool drop_last = false;
   Augment augment = {};
+  int64_t views = 0;  // > 0: what augment draws for an image repeats after so many epochs
   Normalize normalize = {};
   uint64_t seed = 0;
   int prefetch = 2;  // batches prepared ahead by background threads; 0: in the caller
   int threads = 0;   // that prepare them; 0: one, or num_threads() for slow sets
+  /// Of every batch the part of process `rank` of `ranks`. A last batch with fewer images than
+  /// processes is left out.
+  int rank = 0, ranks = 1;
 };
 /// Without a start(), next() begins with epoch 0. A failure while preparing a batch is thrown by
-/// next(). A batch lacks the images that could not be read; one that would be empty is left out.
+/// next(). The place of an image that cannot be read is taken by the next one of the epoch.
 std::unique_ptr<BatchSource> loader(std::shared_ptr<const ImageSet> images,
                                     const LoaderOptions& options);
 

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/communicator.h"
 #include "core/error.h"
-#include "core/ops.h"
 #include "core/parallel.h"
 #include "datasets/augment.h"
 #include "datasets/mix.h"
@@ -17,6 +17,12 @@ constexpr uint64_t kOrder = 1, kViews = 2, kMixes = 3;
 
 void check(const ImageSet& images, const LoaderOptions& o) {
   PARE_CHECK(o.batch_size > 0, "loader: batch_size must be > 0, got ", o.batch_size);
+  PARE_CHECK(o.ranks > 0 && o.rank >= 0 && o.rank < o.ranks, "loader: there is no process ", o.rank,
+             " of ", o.ranks);
+  PARE_CHECK(o.batch_size >= o.ranks, "loader: a batch of ", o.batch_size,
+             " images cannot be shared by ", o.ranks, " processes",
+             hint("the batch size is that of all processes together"));
+  PARE_CHECK(o.views >= 0, "loader: views must be >= 0, got ", o.views);
   PARE_CHECK(o.prefetch >= 0, "loader: prefetch must be >= 0, got ", o.prefetch);
   PARE_CHECK(o.threads >= 0, "loader: threads must be >= 0, got ", o.threads);
   for (float s : o.normalize.std) PARE_CHECK(s > 0, "loader: std must be > 0, got ", s);
@@ -29,6 +35,9 @@ void check(const ImageSet& images, const LoaderOptions& o) {
              "loader: rand_magnitude must be in 0 .. 30, got ", a.rand_magnitude);
   PARE_CHECK(a.mixup >= 0 && a.cutmix >= 0, "loader: mixup and cutmix must be >= 0, got ", a.mixup,
              " and ", a.cutmix);
+  PARE_CHECK(o.views == 0 || (a.mixup == 0 && a.cutmix == 0),
+             "loader: views cannot repeat where images are mixed with others, got mixup ", a.mixup,
+             " and cutmix ", a.cutmix);
   images.check(a);
 }
 
@@ -38,12 +47,12 @@ class Loader final : public BatchSource {
       : images_(std::move(images)), opt_(options), table_(lookup_table(options.normalize)) {}
 
   int64_t samples() const override {
-    if (opt_.drop_last) return batches() * opt_.batch_size;
-    return images_->count() - images_->missing();
+    return std::min(images_->count(), batches() * opt_.batch_size);
   }
   int64_t batches() const override {
     const int64_t n = images_->count(), b = opt_.batch_size;
-    return opt_.drop_last ? n / b : (n + b - 1) / b;
+    const bool last = n % b >= opt_.ranks && !opt_.drop_last;  // of fewer images than the others
+    return n / b + last;
   }
   int64_t classes() const override { return images_->classes(); }
   Shape image_shape() const override { return images_->image; }
@@ -54,8 +63,6 @@ class Loader final : public BatchSource {
  private:
   class Assembly;
   std::unique_ptr<Job> make(int64_t index) const;
-  std::optional<Batch> next_or_empty();
-  void check_any_readable() const;
 
   std::shared_ptr<const ImageSet> images_;
   LoaderOptions opt_;
@@ -67,15 +74,16 @@ class Loader final : public BatchSource {
   std::unique_ptr<Prefetch> prefetch_;  // last: it reads everything above
 };
 
-/// One batch. Every image has its own stream of random numbers: any order and any thread will do.
+/// This process's part of one batch. Every image has its own stream of random numbers: any order
+/// and any thread will do.
 class Loader::Assembly final : public Job {
  public:
-  Assembly(const Loader& loader, int64_t index)
-      : loader_(loader),
-        index_(index),
-        begin_(index * loader.opt_.batch_size),
-        count_(std::min(loader.opt_.batch_size, loader.images_->count() - begin_)),
-        read_(static_cast<size_t>(count_)) {
+  Assembly(const Loader& loader, int64_t index) : loader_(loader), index_(index) {
+    const LoaderOptions& o = loader.opt_;
+    const int64_t first = index * o.batch_size;
+    const int64_t all = std::min(o.batch_size, loader.samples() - first);
+    begin_ = first + part_begin(all, o.rank, o.ranks);
+    count_ = first + part_begin(all, o.rank + 1, o.ranks) - begin_;
     const Shape& image = loader_.images_->image;
     batch_ = {Tensor::uninit({count_, image[0], image[1], image[2]}), Tensor::uninit({count_})};
     x_ = batch_.x.data(), y_ = batch_.y.data();
@@ -85,21 +93,12 @@ class Loader::Assembly final : public Job {
 
   void work(int64_t piece) override {
     const Rng views = random(kViews);
-    const ImageSet& images = *loader_.images_;
     const int64_t end = std::min(count_, (piece + 1) * grain());
-    for (int64_t i = piece * grain(); i < end; ++i) {
-      const int64_t at = loader_.order_[static_cast<size_t>(begin_ + i)];
-      Rng rng = views.split(static_cast<uint64_t>(at));
-      read_[static_cast<size_t>(i)] =
-          images.draw(at, loader_.opt_.augment, loader_.table_, rng, x_ + i * images.image.numel());
-      y_[i] = static_cast<float>(images.labels[static_cast<size_t>(at)]);
-    }
+    for (int64_t i = piece * grain(); i < end; ++i) draw(i, views);
   }
 
   Batch finish() override {
-    leave_out_unreadable();
     const Augment& a = loader_.opt_.augment;
-    if (!batch_.x) return {};
     if (a.mixup > 0 || a.cutmix > 0) {
       Rng rng = random(kMixes).split(static_cast<uint64_t>(index_));
       mix(batch_, a, loader_.classes(), rng);
@@ -113,28 +112,33 @@ class Loader::Assembly final : public Job {
     return loader_.images_->slow() ? 1 : kQuickImages;
   }
   Rng random(uint64_t stream) const {
-    return Rng(loader_.opt_.seed, stream).split(static_cast<uint64_t>(loader_.epoch_));
+    const int64_t views = loader_.opt_.views;
+    const int64_t epoch = views > 0 ? loader_.epoch_ % views : loader_.epoch_;
+    return Rng(loader_.opt_.seed, stream).split(static_cast<uint64_t>(epoch));
   }
 
-  void leave_out_unreadable() {
-    const int64_t size = loader_.images_->image.numel();
-    int64_t kept = 0;
-    for (int64_t i = 0; i < count_; ++i) {
-      if (!read_[static_cast<size_t>(i)]) continue;
-      if (kept < i) std::copy_n(x_ + i * size, size, x_ + kept * size);
-      y_[kept++] = y_[i];
+  /// Row i. The size of a batch never changes: where an image cannot be read stands the next one
+  /// of the epoch that can.
+  void draw(int64_t i, const Rng& views) {
+    constexpr int64_t kMostAttempts = 100;
+    const ImageSet& images = *loader_.images_;
+    const int64_t attempts = std::min(kMostAttempts, images.count());
+    for (int64_t step = 0; step < attempts; ++step) {
+      const int64_t at = loader_.order_[static_cast<size_t>((begin_ + i + step) % images.count())];
+      Rng rng = views.split(static_cast<uint64_t>(at));
+      y_[i] = static_cast<float>(images.labels[static_cast<size_t>(at)]);
+      if (images.draw(at, loader_.opt_.augment, loader_.table_, rng,
+                      x_ + i * images.image.numel())) {
+        return;
+      }
     }
-    if (kept == count_) return;
-    if (kept == 0) {
-      batch_ = {};
-    } else {
-      batch_ = {slice(batch_.x, 0, 0, kept), slice(batch_.y, 0, 0, kept)};
-    }
+    const Unreadable last = images.unreadable().back();
+    throw Error(str(attempts, " images in a row could not be read; ", last.file, ": ", last.reason),
+                "loader");
   }
 
   const Loader& loader_;
   int64_t index_, begin_, count_;
-  std::vector<uint8_t> read_;
   Batch batch_;
   float *x_, *y_;
 };
@@ -161,22 +165,6 @@ void Loader::start(int64_t epoch, int64_t first) {
 
 std::optional<Batch> Loader::next() {
   if (!started_) start(0, 0);
-  for (;;) {
-    std::optional<Batch> batch = next_or_empty();
-    if (!batch) check_any_readable();
-    if (!batch || batch->x) return batch;
-  }
-}
-
-void Loader::check_any_readable() const {
-  if (images_->missing() < images_->count()) return;
-  const Unreadable last = images_->unreadable().back();
-  throw Error(str("none of the ", images_->count(), " images could be read; ", last.file, ": ",
-                  last.reason),
-              "loader");
-}
-
-std::optional<Batch> Loader::next_or_empty() {
   if (prefetch_) return prefetch_->next();
   if (next_ == batches()) return std::nullopt;
   const auto job = make(next_++);

@@ -99,7 +99,7 @@ class PhotoSet final : public ImageSet {
       return true;
     } catch (const Error& e) {
       const std::lock_guard lock(mutex_);
-      missing_.emplace(at, e.what());
+      broken_.emplace(at, e.what());
       return false;
     }
   }
@@ -107,13 +107,8 @@ class PhotoSet final : public ImageSet {
   std::vector<Unreadable> unreadable() const override {
     std::vector<Unreadable> all = files_->ignored;
     const std::lock_guard lock(mutex_);
-    for (const auto& [at, reason] : missing_) all.push_back({files_->name(at), reason});
+    for (const auto& [at, reason] : broken_) all.push_back({files_->name(at), reason});
     return all;
-  }
-
-  int64_t missing() const override {
-    const std::lock_guard lock(mutex_);
-    return static_cast<int64_t>(missing_.size());
   }
 
  private:
@@ -141,7 +136,7 @@ class PhotoSet final : public ImageSet {
   std::vector<int64_t> chosen_;  // files
   PhotoOptions opt_;
   mutable std::mutex mutex_;
-  mutable std::map<int64_t, std::string> missing_;  // by file
+  mutable std::map<int64_t, std::string> broken_;  // by file
 };
 
 }  // namespace
