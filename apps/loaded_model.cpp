@@ -30,7 +30,8 @@ LoadedModel load_onnx(ModelArgs& args, DataArgs& data, const cli::Given& given,
              hint("leave out --model and --quant"));
   auto metadata = onnx::parse_model(read_file(weights), weights).metadata;
   args.model = weights;
-  if (metadata.count("dataset")) data.adopt(metadata["dataset"], metadata["normalize"], given);
+  if (metadata.count("dataset"))
+    data.adopt(metadata["dataset"], metadata["normalize"], data.photos, given);
   const auto images = load_split(data, datasets::Split::test);
   ModelCard card{.args = args, .classes = images->classes(), .image = images->image};
   nn::Layer model = build_float(card);
