@@ -9,6 +9,7 @@
 #include "apps/console.h"
 #include "apps/interrupt.h"
 #include "apps/memory.h"
+#include "apps/processes.h"
 #include "apps/run_folder.h"
 #include "apps/train_stages.h"
 #include "apps/train_view.h"
@@ -45,13 +46,17 @@ class Run {
         fields_(fields),
         given_(given),
         program_(std::move(program)),
-        console_({.json = args.json, .quiet = args.quiet}),
-        folder_(args.out, args.resume  ? RunFolder::Mode::resume
-                          : args.force ? RunFolder::Mode::overwrite
-                                       : RunFolder::Mode::fresh) {}
+        group_(*args.group),
+        console_({.json = args.json && group_.first(), .quiet = args.quiet || !group_.first()}),
+        folder_(args.out, !group_.first() ? RunFolder::Mode::absent
+                          : args.resume   ? RunFolder::Mode::resume
+                          : args.force    ? RunFolder::Mode::overwrite
+                                          : RunFolder::Mode::fresh) {}
 
   int operator()() {
     args_.compute.apply();
+    if (args_.compute.threads == 0) share_processors(group_);
+    check_same_isa(group_);
     read_start();
     train_images_ = load_split(args_.data, datasets::Split::train);
     test_images_ = load_split(args_.data, datasets::Split::test);
@@ -92,7 +97,7 @@ class Run {
              card_.quantizers};
     model_ = build_float(card_);
     Rng rng(static_cast<uint64_t>(args_.seed));
-    nn::init(model_, rng, models::init_options(args_.model.model));
+    initialize(model_, args_.model.model, rng);
     if (!start_.empty() && !args_.init.empty()) load_float_weights(model_, start_file_, start_);
     quantizers_ = quantize(model_, card_);
     if (!start_.empty() && !args_.refine.empty()) {
@@ -110,6 +115,7 @@ class Run {
 
   int train() {
     begin_distillation();
+    if (args_.sync_bn) synchronize();
     nn::Layer* const beside = distillation_ ? &distillation_->learned() : nullptr;
     const auto optimizer = args_.make_optimizer(model_, beside);
     const auto train_set = args_.train_batches(train_images_);
@@ -123,7 +129,18 @@ class Run {
     folder_.open(config());
     if (args_.resume) folder_.keep_rows(trainer.state().epoch);
     catch_interrupts();
-    return finish(trainer.run());
+    const nn::TrainResult result = trainer.run();
+    if (distillation_) distillation_->save_cache();
+    return finish(result);
+  }
+
+  void synchronize() {
+    nn::for_each_layer(model_, [](const std::string& path, nn::Layer& layer) {
+      PARE_CHECK(!layer.as<quant::ConvBn>(), "--sync-bn: the batch norm of ", path,
+                 " is folded into its convolution while training",
+                 hint("leave out --sync-bn, or the scheme's bn="));
+    });
+    nn::synchronize_batch_norm(model_, group_);
   }
 
   void begin_distillation() {
@@ -133,8 +150,10 @@ class Run {
     constexpr int64_t kExamples = 4;
     const Tensor images = batches->next().value().x;
     const Tensor example = slice(images, 0, 0, std::min(kExamples, images.dim(0)));
-    distillation_.emplace(args_.distill, model_, card_, args_.label_smoothing, example,
-                          static_cast<uint64_t>(args_.seed));
+    const Distillation::Options options{.label_smoothing = args_.label_smoothing,
+                                        .seed = static_cast<uint64_t>(args_.seed),
+                                        .writes_cache = group_.first()};
+    distillation_.emplace(args_.distill, model_, card_, example, options);
   }
 
   /// Quantized as calibration left it: tested and saved like the best epoch of a training.
@@ -148,7 +167,9 @@ class Run {
     r.best_top1 = r.last.top1();
     r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     folder_.open(config());
-    nn::save_weights(folder_.file("best.safetensors"), model_, card_.metadata());
+    if (group_.first()) {
+      nn::save_weights(folder_.file("best.safetensors"), model_, card_.metadata());
+    }
     const Json summary = to_json(r);
     folder_.write_summary(summary);
     console_.print("");
@@ -172,24 +193,30 @@ class Run {
     }
     o.penalties = args_.sparse.penalties(args_.model.gates);
     o.before_step = [this](double progress) { sparse_->before_step(progress); };
-    o.after_step = [this](double progress) { sparse_->after_step(progress); };
+    o.after_step = [this](double progress) {
+      sparse_->after_step(progress);
+      if (distillation_) distillation_->after_step();
+    };
     o.clip_grad = args_.clip_grad;
     o.ema = args_.ema;
     o.dir = folder_.path();
     o.save_every = args_.save_every;
     o.metadata = card_.metadata();
     o.stop = interrupted;
+    o.group = &group_;
     return o;
   }
 
   Json config() const {
     Json options = Json::object();
     for (const cli::Fields::Field& f : fields_.all()) options[f.name] = f.json();
-    return {
+    Json all{
         {"program", program_},           {"version", kVersion},      {"commit", kCommit},
         {"isa", isa_name(active_isa())}, {"threads", num_threads()}, {"model", args_.model.model},
         {"quant", args_.model.quant},    {"dataset", card_.dataset}, {"normalize", card_.normalize},
         {"augment", args_.augmented()},  {"options", options}};
+    if (!group_.alone()) all["processes"] = group_.size();
+    return all;
   }
 
   /// Bits are the same for one instruction set only.
@@ -224,6 +251,11 @@ class Run {
       console_.entry("optimizer", fmt::format("{}  lr {}, {}, weight decay {}, batch {}, {} epochs",
                                               args_.optimizer, args_.lr, args_.schedule, args_.wd,
                                               args_.batch_size, args_.epochs));
+    if (!group_.alone()) {
+      console_.entry("processes",
+                     fmt::format("{}, each with its part of a batch; batch norm over {}",
+                                 group_.size(), args_.sync_bn ? "the whole batch" : "the part"));
+    }
     if (distillation_) {
       console_.entry("teacher", distillation_->describe_teacher());
       console_.entry("loss", distillation_->describe_objective());
@@ -236,6 +268,7 @@ class Run {
                                           args_.whole.empty() ? folder_.path() : args_.whole);
     if (r.stop == nn::TrainResult::Stop::interrupted) {
       console_.print("");
+      if (!group_.first()) return kInterrupted;
       fmt::print(stderr, "{}: interrupted after step {}, saved; continue with\n  {}\n", program_,
                  r.steps, again);
       console_.result({{"stopped", "interrupted"}, {"steps", r.steps}, {"out", folder_.path()}});
@@ -299,6 +332,7 @@ class Run {
   const cli::Fields& fields_;
   const cli::Given& given_;
   std::string program_;
+  Communicator& group_;
   Console console_;
   RunFolder folder_;
   std::string start_;  // file of --init or --refine
@@ -329,15 +363,18 @@ void continue_run(const TrainArgs& args, const cli::Fields& fields, const cli::G
 
 int train_program(TrainArgs& args, const cli::Fields& fields, const cli::Program& program, int argc,
                   char** argv, const std::function<void(cli::Given&)>& complete) {
-  cli::Given given = cli::parse(fields, program, argc, argv);
-  if (given.leave) return 0;
-  if (args.resume) continue_run(args, fields, given, program.name);
-  if (complete) complete(given);
-  args.model.quant = canonical_quant(args.model.quant);
-  args.check(given);
-  if (args.out.empty()) args.out = default_out(program.name, args.model.model);
-  const auto run = [&] { return Run(args, fields, given, program.name)(); };
-  return args.quant_schedule.empty() ? run() : train_stages(args, fields, program.name, run);
+  return run_together(program.name, [&](Communicator& group) {
+    cli::Given given = cli::parse(fields, program, argc, argv);
+    if (given.leave) return 0;
+    args.group = &group;
+    if (args.resume) continue_run(args, fields, given, program.name);
+    if (complete) complete(given);
+    args.model.quant = canonical_quant(args.model.quant);
+    args.check(given);
+    if (args.out.empty()) args.out = agree(group, default_out(program.name, args.model.model));
+    const auto run = [&] { return Run(args, fields, given, program.name)(); };
+    return args.quant_schedule.empty() ? run() : train_stages(args, fields, program.name, run);
+  });
 }
 
 }  // namespace pare

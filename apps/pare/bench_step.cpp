@@ -62,7 +62,7 @@ class Workload {
   Workload(const ModelCard& card, int64_t batch, Mode mode) : mode_(mode) {
     Rng rng(1);
     model_ = build_float(card);
-    nn::init(model_, rng, models::init_options(card.args.model));
+    initialize(model_, card.args.model, rng);
     quantize(model_, card);
     summary_ = nn::summarize(model_, card.image);
     nn::set_training(model_, mode == Mode::train);
