@@ -1,6 +1,7 @@
 // Writes every model as ONNX files with an input and what this library computes from it, for
-// scripts/check_onnx to run elsewhere.    write_zoo FOLDER
+// scripts/check_onnx to run elsewhere.    write_zoo FOLDER [NAME...]
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -37,8 +38,26 @@ std::string raw(const Tensor& t) {
   return {reinterpret_cast<const char*>(t.data()), static_cast<size_t>(t.numel()) * sizeof(float)};
 }
 
+/// What quantization costs: the root of the mean square by which outputs move.
+double rms_gap(const Tensor& a, const Tensor& b) {
+  double sum = 0;
+  for (int64_t i = 0; i < a.numel(); ++i) {
+    sum += std::pow(double{a.data()[i]} - double{b.data()[i]}, 2);
+  }
+  return std::sqrt(sum / static_cast<double>(a.numel()));
+}
+
+/// The step of an output that is quantized; 0: it is not.
+float output_step(const onnx::GraphProto& g) {
+  const onnx::NodeProto& last = g.nodes.back();
+  if (last.op != "DequantizeLinear") return 0;
+  const auto scale = std::find_if(g.initializers.begin(), g.initializers.end(),
+                                  [&](const auto& t) { return t.name == last.inputs[1]; });
+  return onnx::float_values(*scale).at(0);
+}
+
 Json write(const ZooCase& c, const Form& form, const std::string& folder) {
-  nn::Layer model = test::zoo_model(c);
+  nn::Layer model = test::zoo_model(c), plain = model;
   if (!form.scheme.empty()) test::quantize_zoo(model, c, form.scheme);
   const onnx::Exported file = onnx::export_model(model, test::zoo_images(c, 16, 12), form.options);
   const Tensor x = test::zoo_images(c, 8, 13);
@@ -54,6 +73,8 @@ Json write(const ZooCase& c, const Form& form, const std::string& folder) {
           {"input", {s[0], s[3], s[1], s[2]}},
           {"output", std::vector<int64_t>(y.shape().begin(), y.shape().end())},
           {"layers", file.report.layers},
+          {"noise", rms_gap(y, plain(x))},
+          {"step", output_step(file.model.graph)},
           {"integer_layers", file.report.integer_layers},
           {"added_quantizers", file.report.added_quantizers},
           {"notes", file.report.notes}};
@@ -62,13 +83,16 @@ Json write(const ZooCase& c, const Form& form, const std::string& folder) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  PARE_CHECK(argc == 2, "usage: write_zoo FOLDER");
+  PARE_CHECK(argc >= 2, "usage: write_zoo FOLDER [NAME...]");
   const std::string folder = argv[1];
   Json all = Json::array();
   for (const ZooCase& c : test::zoo()) {
     for (const Form& form : forms()) {
-      // Binary activations take the place of nonlinearities, which these orders have none of there.
+      // The two experiments are about networks of this kind.
       const bool nin = c.name.starts_with("nin");
+      const std::string name = test::title(c) + "-" + form.name;
+      const auto fits = [&](const char* part) { return name.find(part) != std::string::npos; };
+      if (argc > 2 && std::none_of(argv + 2, argv + argc, fits)) continue;
       if ((form.name == "binary" || form.name == "dorefa") && !nin) continue;
       all.push_back(write(c, form, folder));
     }

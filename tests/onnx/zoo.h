@@ -18,6 +18,21 @@ struct ZooCase {
   std::string variant = {};  // told apart from others of that name
 };
 
+/// A layer or two that end in a quantized image: runtimes may differ by one step there, no more.
+inline nn::Layer block(const std::string& name) {
+  std::vector<nn::Layer> layers = {
+      nn::Conv2d({.in = 3, .out = 16, .kernel = 3, .pad = 1, .bias = false}), nn::BatchNorm2d(16)};
+  if (name == "block_depthwise") {
+    layers[0] = nn::Conv2d({.in = 3, .out = 12, .kernel = 3, .stride = 2, .groups = 3});
+    layers[1] = nn::BatchNorm2d(12);
+  }
+  if (name == "block_pool") {
+    layers = {nn::MaxPool2d({.kernel = 3, .stride = 2, .pad = 1}), layers[0], layers[1],
+              nn::ReLU()};
+  }
+  return nn::Sequential(std::move(layers));
+}
+
 inline std::vector<ZooCase> zoo() {
   const std::vector<int64_t> nin{24, 20, 16, 24, 24, 24, 24, 24};
   const std::vector<int64_t> gc{32, 32, 32, 64, 64, 64, 64, 64};
@@ -41,6 +56,7 @@ inline std::vector<ZooCase> zoo() {
        {"mobilenet_v1", "mobilenet_v2", "efficientnet_lite0", "regnet_x_600mf", "squeezenet1_0"}) {
     all.push_back({name, {.image = {64, 64, 3}}});
   }
+  for (const char* name : {"block_conv", "block_depthwise", "block_pool"}) all.push_back({name});
   return all;
 }
 
@@ -63,9 +79,10 @@ inline Tensor zoo_images(const ZooCase& c, int64_t n, uint64_t seed) {
 
 /// Batch norms with the statistics of a batch, and affine parameters that are not 1 and 0.
 inline nn::Layer zoo_model(const ZooCase& c) {
-  nn::Layer model = models::make(c.name, c.options);
+  const bool is_block = c.name.starts_with("block");
+  nn::Layer model = is_block ? block(c.name) : models::make(c.name, c.options);
   Rng rng(7);
-  nn::init(model, rng, models::init_options(c.name));
+  nn::init(model, rng, is_block ? nn::InitOptions{} : models::init_options(c.name));
   nn::for_each_layer(model, [&](const std::string&, nn::Layer& layer) {
     if (auto* norm = layer.as<nn::BatchNorm2d>()) {
       norm->weight.uniform_(rng, 0.6f, 1.4f);
