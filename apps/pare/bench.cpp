@@ -125,6 +125,7 @@ int bench_command(int argc, char** argv) {
   constexpr Command kForms[] = {
       {"train", "training steps of a model", bench_train_command},
       {"infer", "forward passes of a model", bench_infer_command},
+      {"lowered", "a lowered model in the runtime, at several precisions", bench_lowered_command},
       {"conv", "the three passes of a convolution, or of all that a model has", bench_conv_command},
   };
   return dispatch({.program = "pare bench",

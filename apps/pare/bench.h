@@ -73,5 +73,6 @@ namespace pare {
 int bench_train_command(int argc, char** argv);
 int bench_infer_command(int argc, char** argv);
 int bench_conv_command(int argc, char** argv);
+int bench_lowered_command(int argc, char** argv);
 
 }  // namespace pare

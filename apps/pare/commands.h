@@ -35,5 +35,6 @@ int allocate_command(int argc, char** argv);
 int export_command(int argc, char** argv);
 int compare_command(int argc, char** argv);
 int bench_command(int argc, char** argv);
+int run_command(int argc, char** argv);
 
 }  // namespace pare

@@ -8,8 +8,10 @@
 #include "apps/console.h"
 #include "apps/loaded_model.h"
 #include "apps/pare/commands.h"
+#include "apps/pare/lowered.h"
 #include "core/files.h"
 #include "core/parallel.h"
+#include "deploy/runtime/file.h"
 
 namespace pare {
 
@@ -110,9 +112,30 @@ Outcome write_onnx(const ExportArgs& args, LoadedModel& loaded) {
   return out;
 }
 
+Outcome write_pare(const ExportArgs& args, LoadedModel& loaded) {
+  const deploy::Lowered lowered = lower_loaded(loaded, args.data);
+  const std::vector<uint8_t> bytes = runtime::to_bytes(lowered.program);
+  write_file_atomically(args.out, {{reinterpret_cast<const char*>(bytes.data()), bytes.size()}});
+  Outcome out{.bytes = static_cast<int64_t>(bytes.size())};
+  std::string table = str(lowered.report);
+  table.pop_back();  // the end of its last line
+  out.entries = {{"layers", table}};
+  out.json["layers"] = Json::array();
+  for (const deploy::LowerReport::Row& r : lowered.report.rows) {
+    out.json["layers"].push_back({{"name", r.name},
+                                  {"weights", r.weights},
+                                  {"input", r.input},
+                                  {"output", r.output},
+                                  {"macs", r.macs},
+                                  {"bytes", r.bytes}});
+  }
+  return out;
+}
+
 constexpr Target kTargets[] = {
     {"onnx", "ONNX, weights in float32", write_onnx},
     {"onnx-qdq", "ONNX, integer weights and QuantizeLinear, DequantizeLinear", write_onnx},
+    {"pare", "model.pare, the integer program that pare run runs", write_pare},
 };
 
 std::vector<std::string> target_names() {
@@ -159,6 +182,9 @@ void ExportArgs::check(const cli::Given& given) const {
   for (const char* flag : {"qdq-symmetric", "int4", "exact", "calib"}) {
     PARE_CHECK(to == "onnx-qdq" || !given.has(flag), "--", flag, " is a matter of --to onnx-qdq");
   }
+  for (const char* flag : {"opset", "keep-bn"}) {
+    PARE_CHECK(to != "pare" || !given.has(flag), "--", flag, " is a matter of ONNX");
+  }
   PARE_CHECK(!exact || !given.has("calib"),
              "--exact adds no quantizers that --calib would measure");
 }
@@ -194,7 +220,9 @@ int export_command(int argc, char** argv) {
        .summary = "Writes a trained network as a file that other programs run.",
        .examples = "  pare export --weights runs/float/best.safetensors --out resnet20.onnx\n"
                    "  pare export --weights runs/w8a8/quantized.safetensors --to onnx-qdq --out "
-                   "int8.onnx\n"},
+                   "int8.onnx\n"
+                   "  pare export --weights runs/w8a8/quantized.safetensors --to pare --out "
+                   "model.pare\n"},
       argc, argv);
   return given.leave ? 0 : run_export(args, given);
 }

@@ -17,6 +17,7 @@ constexpr Command kCommands[] = {
     {"sensitivity", "what each layer loses by few bits", sensitivity_command},
     {"allocate", "bits for each layer under a budget", allocate_command},
     {"export", "write a network as a file that other programs run", export_command},
+    {"run", "run a lowered model on frames", run_command},
     {"compare", "one table of several runs", compare_command},
     {"data", "prepare a data set of photographs", data_command},
     {"bench", "how fast this machine trains, infers and convolves", bench_command},

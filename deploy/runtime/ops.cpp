@@ -43,10 +43,8 @@ void add(const Piece& p) {
   const Finish& f = p.op.finish;
   const Buffer &a = p.in(0), &b = p.in(1);
   if (a.type == Type::f32) {
-    const float *from = p.floats(0), *and_from = p.floats(1);
-    for (int64_t i = p.begin; i < p.end; ++i) {
-      p.to()[i] = limited(f.scale[0] * from[i] + f.scale[1] * and_from[i], f);
-    }
+    kernels::active().add_floats({p.floats(0) + p.begin, p.floats(1) + p.begin, p.end - p.begin,
+                                  f.scale[0], f.scale[1], f.min, f.max, p.to() + p.begin});
   } else if (p.out().type == Type::u8) {
     kernels::active().add_codes({p.x[0] + p.begin, p.x[1] + p.begin, p.end - p.begin, f.scale[0],
                                  f.scale[1], a.zero, b.zero, p.out().zero, f.min, f.max,
@@ -126,6 +124,11 @@ void convert(const Piece& p) {
   const Buffer &in = p.in(), &out = p.out();
   if (in.type == Type::bits) return from_bits(p);
   if (out.type == Type::bits) return bits_of(p);
+  const Finish& f = p.op.finish;
+  if (out.type == Type::u8 && p.op.encoding == Encoding::divide && !f.half_away && !f.shift_first) {
+    return kernels::active().encode(
+        {p.floats() + p.begin, p.end - p.begin, f.scale[0], f.min, f.max, out.zero, p.y + p.begin});
+  }
   if (out.type == Type::u8) {
     for (int64_t i = p.begin; i < p.end; ++i) p.y[i] = encoded(p.floats()[i], p.op, out.zero);
     return;

@@ -31,9 +31,13 @@ struct Case {
 // Floats differ by the order of sums alone. Where floats are rounded to codes a value on the edge
 // may take the next code, which later layers see.
 const std::vector<Case> kCases = {
-    {{"resnet20", "", kResNet}, 1e-4},     {{"nin", "", kNin}, 1e-4},
-    {{"nin_gc", "", kGrouped}, 1e-4},      {{"resnet20", "uniform:W8A8", kResNet}, 0.05},
-    {{"nin", "uniform:W8A8", kNin}, 0.05}, {{"nin_gc", "uniform:W4A8", kGrouped}, 0.05},
+    {{"resnet20", "", kResNet}, 1e-4},
+    {{"nin", "", kNin}, 1e-4},
+    {{"nin_gc", "", kGrouped}, 1e-4},
+    {{"resnet20", "uniform:W8A8", kResNet}, 0.05},
+    {{"resnet20", "uniform:8", kResNet, true}, 0.05},
+    {{"nin", "uniform:W8A8", kNin}, 0.05},
+    {{"nin_gc", "uniform:W4A8", kGrouped}, 0.05},
     {{"nin", "wbab:W2A2", kNin}, 1e-3},
 };
 
@@ -62,6 +66,20 @@ TEST_CASE("files are as small as their bits say: NIN with groups, 2.3 MB in floa
   CHECK(bytes("wbab:W2A2") <= 210000);
   CHECK(bytes("wbab:W3A2") <= 280000);
   CHECK(bytes("uniform:W8A8,edges=uniform:8") <= 620000);
+}
+
+TEST_CASE("residual sums stay integer where their operands are quantized") {
+  nn::Layer model = net({"resnet20", "uniform:8", kResNet, true});
+  const runtime::Program p = deploy::lower(model, images(1, kResNet.image)).program;
+  int sums = 0;
+  for (const runtime::Op& op : p.ops) {
+    if (op.kind != runtime::OpKind::add) continue;
+    ++sums;
+    CHECK(p.buffers[static_cast<size_t>(op.inputs[0])].type == runtime::Type::u8);
+    CHECK(p.buffers[static_cast<size_t>(op.inputs[1])].type == runtime::Type::u8);
+    CHECK(p.buffers[static_cast<size_t>(op.output)].type == runtime::Type::u8);
+  }
+  CHECK(sums == 9);
 }
 
 TEST_CASE("what has no counterpart is refused by name") {

@@ -14,6 +14,7 @@
 #include "nn/init.h"
 #include "nn/layers.h"
 #include "quant/calibrate.h"
+#include "quant/placement.h"
 #include "quant/scheme.h"
 
 namespace pare::test {
@@ -48,6 +49,7 @@ inline void age(nn::Layer& model, const Shape& image, uint64_t seed = 11) {
 struct NetOptions {
   std::string model, scheme;
   models::Options options = {};
+  bool sums = false;  // the scheme is one quantizer for all values, operands of sums too
 };
 
 inline nn::Layer net(const NetOptions& o) {
@@ -56,7 +58,15 @@ inline nn::Layer net(const NetOptions& o) {
   nn::init(model, rng, models::init_options(o.model));
   age(model, o.options.image);
   if (o.scheme.empty()) return model;
-  quant::apply(model, quant::parse_scheme(o.scheme));
+  if (o.sums) {
+    const auto spec = [&](quant::Role role, const std::string&, const quant::LayerInfo*) {
+      return std::optional(quant::parse_spec(o.scheme, role));
+    };
+    const Tensor example = images(1, o.options.image);
+    quant::place(model, quant::plan(model, example, {.spec = spec, .sums = true}).placements());
+  } else {
+    quant::apply(model, quant::parse_scheme(o.scheme));
+  }
   if (quant::wants_calibration(model)) quant::calibrate(model, {images(16, o.options.image, 5)});
   nn::set_training(model, false);
   return model;

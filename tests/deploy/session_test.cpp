@@ -170,12 +170,14 @@ struct NetCase {
   std::string model, scheme, order;
   std::vector<int64_t> widths;
   int64_t size;
+  bool sums = false;
 };
 
 TEST_CASE("lowered networks mean what they say") {
   const std::vector<NetCase> cases = {
       {"resnet20", "", "", {8, 8, 12}, 8},
       {"resnet20", "uniform:W8A8,keep=none", "", {8, 8, 12}, 8},
+      {"resnet20", "uniform:8", "", {8, 8, 12}, 8, true},
       {"nin_gc", "wbab:W3A2", "", {64, 64, 64, 64, 64, 64, 64, 64}, 8},
       {"nin", "wbab:W2A2", "bacp", {32, 24, 48, 40, 32, 32, 64, 32}, 8},
       {"nin", "wbab:W2A2", "acbp", {32, 24, 48, 40, 32, 32, 64, 32}, 8},
@@ -186,7 +188,7 @@ TEST_CASE("lowered networks mean what they say") {
     CAPTURE(c.scheme);
     models::Options o;
     o.widths = c.widths, o.order = c.order, o.image = {c.size, c.size, 3};
-    nn::Layer model = net({c.model, c.scheme, o});
+    nn::Layer model = net({c.model, c.scheme, o, c.sums});
     check_meaning(deploy::lower(model, images(1, o.image)).program, images(2, o.image, 9));
   }
 }

@@ -215,6 +215,19 @@ void add_codes(const AddCodes& f) noexcept {
   }
 }
 
+void add_floats(const AddFloats& f) noexcept {
+  for (int64_t i = 0; i < f.n; ++i) {
+    f.y[i] = limited(f.scale_a * f.a[i] + f.scale_b * f.b[i], f.min, f.max);
+  }
+}
+
+void encode(const Encode& f) noexcept {
+  for (int64_t i = 0; i < f.n; ++i) {
+    const float t = nearest(limited(f.x[i] / f.scale, f.min, f.max), false);
+    f.y[i] = static_cast<uint8_t>(static_cast<int32_t>(t) + f.zero);
+  }
+}
+
 template <class In, class W, class Out>
 void depthwise(const In* const* x, const W* w, int64_t taps, int64_t channels, Out zero,
                Out* raw) noexcept {
@@ -253,6 +266,8 @@ constexpr Kernels make(const char* name) {
   k.int_to_code = to_code_any<>;
   k.int_to_bits = to_bits<>;
   k.add_codes = add_codes;
+  k.add_floats = add_floats;
+  k.encode = encode;
   k.depthwise_codes = depthwise<uint8_t, int8_t, int32_t>;
   k.depthwise_floats = depthwise<float, float, float>;
   return k;

@@ -50,6 +50,23 @@ struct AddCodes {
   uint8_t* y;
 };
 
+/// y = clamp(scale_a a + scale_b b, min, max)
+struct AddFloats {
+  const float *a, *b;
+  int64_t n;
+  float scale_a, scale_b, min, max;
+  float* y;
+};
+
+/// y = clamp(round(x / scale), min, max) + zero, halves to even; min and max are whole numbers.
+struct Encode {
+  const float* x;
+  int64_t n;
+  float scale, min, max;
+  int32_t zero;
+  uint8_t* y;
+};
+
 using TileKernel = void (*)(const Tile&) noexcept;
 using FinishKernel = void (*)(const FinishTile&) noexcept;
 
@@ -63,6 +80,8 @@ struct Kernels {
   void (*int_to_bits)(const int32_t* raw, const int32_t* threshold, int64_t count,
                       uint32_t* y) noexcept;  // count <= 16; the bits of y[0]
   void (*add_codes)(const AddCodes&) noexcept;
+  void (*add_floats)(const AddFloats&) noexcept;
+  void (*encode)(const Encode&) noexcept;
   /// raw[c] = sum over taps of (x[tap][c] - zero) w[tap][c]; a null tap is outside of the image.
   void (*depthwise_codes)(const uint8_t* const* x, const int8_t* w, int64_t taps, int64_t channels,
                           int32_t zero, int32_t* raw) noexcept;

@@ -1,0 +1,83 @@
+#include <doctest/doctest.h>
+
+#include <fstream>
+
+#include "deploy/runtime/file.h"
+#include "deploy/runtime/normalize.h"
+#include "deploy/runtime/session.h"
+#include "tests/apps/run.h"
+
+using namespace pare;
+using namespace pare::test;
+
+namespace {
+
+std::string pixels(size_t count) {
+  std::string bytes(count * 32 * 32 * 3, 0);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 31 + i / 977);
+  return bytes;
+}
+
+void write(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+}  // namespace
+
+TEST_CASE("pare export --to pare, pare run, pare bench lowered") {
+  const TempDir dir;
+  REQUIRE(run(dir, "pare train" + kTiny + "--epochs 1 --out r").code == 0);
+  REQUIRE(run(dir,
+              "pare quantize --weights r/best.safetensors --quant uniform:W8A8,edges=uniform:8 "
+              "--calib 32 --train-limit 64 --test-limit 50 --out q")
+              .code == 0);
+  const Result made =
+      run(dir, "pare export --weights q/quantized.safetensors --to pare --out m.pare --json");
+  REQUIRE(made.code == 0);
+  CHECK(made.json()["bytes"] == slurp(dir / "m.pare").size());
+  REQUIRE(made.json()["layers"].size() == 9);
+  CHECK(made.json()["layers"][0]["weights"] == "int8");
+  CHECK(made.json()["layers"][0]["output"] == "codes");
+
+  // The runtime's own answer for the same frames.
+  const std::string frames = pixels(3);
+  write(dir / "frames", frames);
+  runtime::Session session(runtime::load(dir / "m.pare"), 1);
+  std::vector<float> x(frames.size()), y(static_cast<size_t>(3 * session.output().numel()));
+  runtime::normalize(session.program(), reinterpret_cast<const uint8_t*>(frames.data()), 3,
+                     x.data());
+  session.run(x.data(), 3, y.data());
+
+  const Result ran = run(dir, "pare run m.pare --top 2 --threads 2 < frames");
+  REQUIRE(ran.code == 0);
+  std::istringstream lines(ran.out);
+  const int64_t outputs = session.output().numel();
+  for (int64_t i = 0; i < 3; ++i) {
+    std::string line;
+    REQUIRE(std::getline(lines, line));
+    const auto answer = nlohmann::json::parse(line);
+    const float* row = y.data() + i * outputs;
+    CHECK(answer["top"].size() == 2);
+    CHECK(answer["top"][0]["class"] == std::max_element(row, row + outputs) - row);
+    CHECK(answer["top"][0]["probability"] >= answer["top"][1]["probability"]);
+  }
+  write(dir / "short", frames.substr(0, 3100));
+  const Result cut = run(dir, "pare run m.pare < short");
+  CHECK(cut.code == 1);
+  CHECK(cut.says("frame 2 on stdin has 28 bytes, expected 3072"));
+  CHECK(run(dir, "pare run r/best.safetensors < short").says("is no model.pare file"));
+
+  const Result speed = run(dir, "pare bench lowered --file m.pare --steps 2 --layers --json");
+  REQUIRE(speed.code == 0);
+  CHECK(speed.json()["results"][0]["layers"].size() >= 9);
+  const Result all = run(dir,
+                         "pare bench lowered --model nin_gc --image-size 16 --steps 1 --warmup 0 "
+                         "--precision fp32,int8,w4,ternary,binary --json");
+  REQUIRE(all.code == 0);
+  const auto results = all.json()["results"];
+  REQUIRE(results.size() == 6);
+  for (size_t i = 2; i < 6; ++i) CHECK(results[i]["bytes"] < results[i - 1]["bytes"]);
+  CHECK(run(dir, "pare bench lowered --precision int9").says("expected fp32, int8, w4"));
+  CHECK(run(dir, "pare export --weights r/best.safetensors --to pare --opset 17 --out x.pare")
+            .says("--opset is a matter of ONNX"));
+}
