@@ -87,9 +87,26 @@ Tensor BinaryWeight::quantize(const Tensor& w) {
   return binarize(w, v, opt.alpha);
 }
 
+nn::Codes BinaryWeight::codes_for(const Tensor& y) const {
+  const Rows rows("binary weight", y, !opt.alpha);
+  const std::vector<float> scales = row_scales(rows, y);
+  return {.kind = nn::Codes::Kind::binary,
+          .bits = 1,
+          .lo = -1,
+          .hi = 1,
+          .spacing = 2,
+          .share = opt.alpha ? QuantShare::filter : QuantShare::tensor,
+          .scale = scales,
+          .zero = std::vector<float>(scales.size())};
+}
+
 std::string BinaryWeight::describe() const {
   return str("BinaryWeight(", opt.center ? "center" : "as is", opt.clamp ? ", clamp" : "",
              opt.alpha ? ", alpha" : "", opt.in_place ? "" : ", pure", ")");
+}
+
+nn::Codes BinaryActivation::codes_for(const Tensor&) const {
+  return {.kind = nn::Codes::Kind::binary, .bits = 1, .lo = -1, .hi = 1, .spacing = 2};
 }
 
 std::string BinaryActivation::describe() const {

@@ -29,6 +29,7 @@ struct BinaryWeight final : Quantizer {
   std::string describe() const override;
   int bits() const override { return 1; }
   int64_t scales(const Tensor& w) const override { return opt.alpha ? w.dim(0) : 0; }
+  nn::Codes codes_for(const Tensor& y) const override;
 
   BinaryWeightOptions opt;
 };
@@ -43,6 +44,7 @@ struct BinaryActivation final : Quantizer {
   Tensor quantize(const Tensor& x) override { return sign(x, ste); }
   std::string describe() const override;
   int bits() const override { return 1; }
+  nn::Codes codes_for(const Tensor&) const override;
 
   Ste ste;
 };

@@ -109,6 +109,19 @@ Tensor DorefaWeight::quantize(const Tensor& w) {
   return bits_ == 1 ? one_bit(w) : many_bits(w, bits_, rounding_of(form_));
 }
 
+nn::Codes DorefaWeight::codes_for(const Tensor& y) const {
+  if (bits_ == 1) {
+    return {.kind = nn::Codes::Kind::binary,
+            .bits = 1,
+            .lo = -1,
+            .hi = 1,
+            .spacing = 2,
+            .scale = row_scales(Rows("dorefa weight", y, /*whole_layer=*/true), y)};
+  }
+  const float n = levels(bits_);  // y = (2 q - n) / n,  q = 0 .. n
+  return {.bits = bits_, .lo = -n, .hi = n, .spacing = 2, .scale = {1 / n}};
+}
+
 std::string DorefaWeight::describe() const {
   return str("DorefaWeight(bits=", bits_, form_ == DorefaForm::paper ? "" : ", micronet", ")");
 }
@@ -122,6 +135,16 @@ DorefaActivation::DorefaActivation(int bits, DorefaForm form, float prescale)
         .a = prescale > 0 ? prescale : usual,
         .b = levels(bits),
         .c = 1.0f};
+}
+
+nn::Codes DorefaActivation::codes_for(const Tensor&) const {
+  const float n = levels(bits_);
+  return {.bits = bits_,
+          .lo = 0,
+          .hi = n,
+          .scale = {1 / n},
+          .rounding = rounding_of(form_),
+          .input_scale = f_.a};
 }
 
 std::string DorefaActivation::describe() const {

@@ -24,6 +24,7 @@ struct DorefaWeight final : Quantizer {
   int bits() const override { return bits_; }
   /// The levels are fixed fractions but for k = 1, which stores E.
   int64_t scales(const Tensor&) const override { return bits_ == 1 ? 1 : 0; }
+  nn::Codes codes_for(const Tensor& y) const override;
   DorefaForm form() const { return form_; }
 
  private:
@@ -38,6 +39,7 @@ struct DorefaActivation final : Quantizer {
   Tensor quantize(const Tensor& x) override { return pointwise(f_, x); }
   std::string describe() const override;
   int bits() const override { return bits_; }
+  nn::Codes codes_for(const Tensor&) const override;
   float prescale() const { return f_.a; }
 
  private:

@@ -1,6 +1,8 @@
 #include "quant/grid_quantizer.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "core/error.h"
 
@@ -107,6 +109,17 @@ Grid GridQuantizer::grid() const {
 FakeQuantOptions GridQuantizer::op_options() const {
   const Grid g = grid();
   return {.lo = g.lo, .hi = g.hi, .share = share, .rounding = rounding};
+}
+
+nn::Codes GridQuantizer::codes_for(const Tensor&) const {
+  const Grid g = grid();
+  nn::Codes c{.bits = bits_, .lo = g.lo, .hi = g.hi, .share = share, .scale = {}, .zero = {}};
+  for (const ScaleZero& p : parameters()) {
+    c.scale.push_back(std::max(p.scale, std::numeric_limits<float>::epsilon()));  // as fake_quant
+    c.zero.push_back(std::nearbyint(p.zero));
+  }
+  c.rounding = rounding;
+  return c;
 }
 
 std::shared_ptr<Observer> GridQuantizer::make_observer() const {

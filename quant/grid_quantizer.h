@@ -43,6 +43,7 @@ struct GridQuantizer : Quantizer {
   bool affine() const { return coding == Coding::affine; }
   /// Scales as they are used, z of each; what an integer kernel or an export needs.
   virtual std::vector<ScaleZero> parameters() const = 0;
+  nn::Codes codes_for(const Tensor&) const override;
 
   Role role;
   Coding coding = Coding::symmetric;

@@ -4,12 +4,13 @@
 
 #include <memory>
 
+#include "nn/codes.h"
 #include "nn/describe.h"
 #include "nn/module.h"
 
 namespace pare::quant {
 
-struct Quantizer : nn::Module, nn::StoredBits {
+struct Quantizer : nn::Module, nn::StoredBits, nn::Coded {
   /// What forward() does: its work; pass x on and look at it; pass x on.
   enum class Mode : uint8_t { quantize, observe, off };
   Mode mode = Mode::quantize;
@@ -28,6 +29,10 @@ struct Quantizer : nn::Module, nn::StoredBits {
   virtual int64_t scales(const Tensor& /*weight*/) const { return 0; }
   int64_t stored_bits(const Tensor& weight) const override {
     return weight.numel() * bits() + 32 * scales(weight);
+  }
+
+  nn::Codes codes_for(const Tensor& /*y*/) const override {
+    throw Error(describe() + " does not say which integers stand for its values");
   }
 
   /// Whether ranges come from data: until then they are a guess.

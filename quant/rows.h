@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "core/error.h"
 #include "core/parallel.h"
@@ -40,5 +41,8 @@ inline float mean_abs(const float* x, int64_t n) {
   return static_cast<float>(sum_over(n, [x](int64_t i) { return std::fabs(x[i]); }) /
                             static_cast<double>(n));
 }
+
+/// Of codes -1, (0,) 1 times a scale: that scale of each row, 0 where all is zero.
+std::vector<float> row_scales(const Rows& rows, const Tensor& y);
 
 }  // namespace pare::quant

@@ -95,6 +95,18 @@ Tensor TernaryWeight::quantize(const Tensor& w) {
                 });
 }
 
+nn::Codes TernaryWeight::codes_for(const Tensor& y) const {
+  const bool whole = opt.per_layer || !opt.alpha;
+  const std::vector<float> scales = row_scales(Rows("ternary weight", y, whole), y);
+  return {.kind = nn::Codes::Kind::ternary,
+          .bits = 2,
+          .lo = -1,
+          .hi = 1,
+          .share = whole ? QuantShare::tensor : QuantShare::filter,
+          .scale = scales,
+          .zero = std::vector<float>(scales.size())};
+}
+
 std::string TernaryWeight::describe() const {
   return str("TernaryWeight(", opt.per_layer ? "per layer" : "per filter",
              ", threshold=", opt.threshold, opt.alpha ? ", alpha" : "",
@@ -108,6 +120,10 @@ TernaryActivation::TernaryActivation(Ste rule, float delta) : ste(rule), thresho
 
 Tensor TernaryActivation::quantize(const Tensor& x) {
   return pointwise({.kind = Pointwise::Kind::ternary, .ste = ste, .a = threshold}, x);
+}
+
+nn::Codes TernaryActivation::codes_for(const Tensor&) const {
+  return {.kind = nn::Codes::Kind::ternary, .bits = 2, .lo = -1, .hi = 1, .threshold = threshold};
 }
 
 std::string TernaryActivation::describe() const {

@@ -34,6 +34,7 @@ struct TernaryWeight final : Quantizer {
   int64_t scales(const Tensor& w) const override {
     return !opt.alpha ? 0 : opt.per_layer ? 1 : w.dim(0);
   }
+  nn::Codes codes_for(const Tensor& y) const override;
 
   TernaryWeightOptions opt;
   Tensor last;  // the ternary values of the last training forward; empty without a gap
@@ -47,6 +48,7 @@ struct TernaryActivation final : Quantizer {
   Tensor quantize(const Tensor& x) override;
   std::string describe() const override;
   int bits() const override { return 2; }
+  nn::Codes codes_for(const Tensor&) const override;
 
   Ste ste;
   float threshold;

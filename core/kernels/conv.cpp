@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/kernels/ahead.h"
 #include "core/kernels/bf16.h"
 #include "core/scratch.h"
 
@@ -207,6 +208,9 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
   alignas(64) float panel_bias[kMaxPanel] = {};
   const int64_t no_tap = 0;
   float* windows = plan.windows ? scratch.floats(pixels * p.reduction()) : nullptr;
+  Ahead ahead;
+  const int64_t next_row = in_row + plan.input_rows, next = rows * p.step_h * p.width;
+  ahead.add(x.x + (first + next_row * p.width) * plan.source_channels, next * plan.source_channels);
   for (int64_t g = 0; g < groups; ++g) {
     const float* input = base + g * p.in_per_group();
     if (windows) copy_windows(input, plan.band_windows(rows, cols), windows);
@@ -223,10 +227,12 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
                       y + output,
                       nullptr,
                       panel.cols,
-                      panel_bias};
+                      panel_bias,
+                      nullptr};
       for_each_tile(pixels, kernels.max_rows(panel.vectors), [&](int64_t i, int height) {
         tile.x_pixel = plan.x_pixel.data() + i;
         tile.y_pixel = plan.y_pixel.data() + i;
+        tile.ahead = ahead.take(tile.taps * (tile.run / kAheadSteps), input);
         kernels.gather(height, panel.vectors, tile);
       });
       w += panel.vectors * kernels.lanes * p.reduction();

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "core/kernels/conv_tile.h"
+#include "core/kernels/outer_product.h"
 #include "core/kernels/source.h"
 #include "core/kernels/windows.h"
 
@@ -153,13 +154,11 @@ struct OuterPlan {
   bool flat;                       // 1x1: the pixels of all images are one line
   int64_t block_rows, block_cols;  // output pixels of one block
   int64_t input_cols, line;        // pixels and floats of one input row of a block
-  struct Run {                     // contiguous window columns
-    int64_t offset, column;        // in the block's input; in a row of dw
-  };
-  std::vector<Run> runs;
-  std::vector<Panel> panels;  // of one run
-  int64_t tap_run;            // of windows: contiguous floats per tap
-  std::vector<int64_t> taps;  // and their offsets
+  int64_t block_images;            // more than one if they are small
+  std::vector<OuterRun> runs;      // contiguous window columns
+  std::vector<Panel> panels;       // of one run
+  int64_t tap_run;                 // of windows: contiguous floats per tap
+  std::vector<int64_t> taps;       // and their offsets
 };
 
 /// dw [out, kernel_h, kernel_w, in/groups] += the gradient of images [first, last), restricted to

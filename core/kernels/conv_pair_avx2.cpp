@@ -33,7 +33,8 @@ constexpr int kVectors = 2;
 }  // namespace pair_avx2
 
 const TileKernels kPairAvx2{pair_avx2::V::kLanes, pair_avx2::kMaxRows, pair_avx2::kVectors,
-                            pair_avx2::gather,    pair_avx2::outer,    pair_avx2::spin};
+                            pair_avx2::gather,    pair_avx2::outer,    pair_avx2::copy_columns,
+                            pair_avx2::copy_rows, pair_avx2::spin};
 
 }  // namespace pare::kernels
 #endif

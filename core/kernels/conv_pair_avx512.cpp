@@ -32,8 +32,9 @@ constexpr int kVectors = 3;
 }  // namespace
 }  // namespace pair_avx512
 
-const TileKernels kPairAvx512{pair_avx512::V::kLanes, pair_avx512::kMaxRows, pair_avx512::kVectors,
-                              pair_avx512::gather,    pair_avx512::outer,    pair_avx512::spin};
+const TileKernels kPairAvx512{
+    pair_avx512::V::kLanes, pair_avx512::kMaxRows,     pair_avx512::kVectors,  pair_avx512::gather,
+    pair_avx512::outer,     pair_avx512::copy_columns, pair_avx512::copy_rows, pair_avx512::spin};
 
 }  // namespace pare::kernels
 #endif

@@ -28,7 +28,8 @@ constexpr int kVectors = 3;
 
 const TileKernels kPairAvx512Bf16{pair_avx512bf16::V::kLanes, pair_avx512bf16::kMaxRows,
                                   pair_avx512bf16::kVectors,  pair_avx512bf16::gather,
-                                  pair_avx512bf16::outer,     pair_avx512bf16::spin};
+                                  pair_avx512bf16::outer,     pair_avx512bf16::copy_columns,
+                                  pair_avx512bf16::copy_rows, pair_avx512bf16::spin};
 
 }  // namespace pare::kernels
 #endif

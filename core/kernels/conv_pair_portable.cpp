@@ -31,6 +31,7 @@ constexpr int kVectors = 2;
 
 const TileKernels kPairPortable{pair_portable::V::kLanes, pair_portable::kMaxRows,
                                 pair_portable::kVectors,  pair_portable::gather,
-                                pair_portable::outer,     pair_portable::spin};
+                                pair_portable::outer,     pair_portable::copy_columns,
+                                pair_portable::copy_rows, pair_portable::spin};
 
 }  // namespace pare::kernels

@@ -29,7 +29,7 @@ struct Tile {
   }
 };
 
-constexpr int kSteps = 8;  // of the reduction per turn of the inner loop
+constexpr int kCacheLine = 16;  // floats
 
 template <int R, int N>
 void gather_tile(const GatherTile& t) noexcept {
@@ -37,10 +37,13 @@ void gather_tile(const GatherTile& t) noexcept {
 #pragma GCC unroll 16
   for (int m = 0; m < R; ++m) {
 #pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) tile.acc[m][n] = V::load(t.bias + n * V::kLanes);
+    for (int n = 0; n < N; ++n) {
+      __builtin_prefetch(t.y + t.y_pixel[m] + n * V::kLanes, 1);
+      tile.acc[m][n] = V::load(t.bias + n * V::kLanes);
+    }
   }
   constexpr int kWidth = N * V::kLanes;
-  const float* w = t.w;
+  const float *w = t.w, *ahead = t.ahead;
   for (int64_t i = 0; i < t.taps; ++i) {
     const float* x[R];
 #pragma GCC unroll 16
@@ -57,7 +60,11 @@ void gather_tile(const GatherTile& t) noexcept {
       w += kCount * kWidth;
     };
     int64_t k = t.run;
-    for (; k >= kSteps; k -= kSteps) steps(Count<kSteps>{});
+    for (; k >= kAheadSteps; k -= kAheadSteps) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += kCacheLine;
+      steps(Count<kAheadSteps>{});
+    }
     for (; k > 0; --k) steps(Count<1>{});
   }
   const int tail =
@@ -73,18 +80,21 @@ void gather_tile(const GatherTile& t) noexcept {
 
 template <int R, int N>
 void outer_tile(const OuterTile& t) noexcept {
-  const int tail = static_cast<int>(t.cols) - (N - 1) * V::kLanes;
   Tile<R, N> tile;
 #pragma GCC unroll 16
   for (int m = 0; m < R; ++m) {
+    // dw is met again in a whole block's time: it has left L1, and the sums below need it.
     const float* dw = t.dw + m * t.dw_row;
 #pragma GCC unroll 4
-    for (int n = 0; n < N - 1; ++n) tile.acc[m][n] = V::load(dw + n * V::kLanes);
-    tile.acc[m][N - 1] = V::load_part(dw + (N - 1) * V::kLanes, tail);
+    for (int n = 0; n < N; ++n) {
+      __builtin_prefetch(dw + n * V::kLanes, 1);
+      tile.acc[m][n] = V::set1(0);
+    }
   }
+  const float* dy = t.dy;
+  const float* ahead = t.ahead;
   for (int64_t line = 0; line < t.lines; ++line) {
-    const float* x = t.x + line * t.x_line;
-    const float* dy = t.dy + line * t.dy_line;
+    const float* x = t.x[line] + t.x_offset;
     const auto step = [&]() __attribute__((always_inline)) {
       tile.add(
           x, [&](int m) __attribute__((always_inline)) { return dy + m; });
@@ -92,15 +102,43 @@ void outer_tile(const OuterTile& t) noexcept {
       dy += t.dy_pixel;
     };
     int64_t p = t.pixels;
-    for (; p >= 4; p -= 4) step(), step(), step(), step();
+    for (; p >= kAheadPixels; p -= kAheadPixels) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += kCacheLine;
+      step(), step(), step(), step();
+    }
     for (; p > 0; --p) step();
   }
+  const int tail = static_cast<int>(t.cols) - (N - 1) * V::kLanes;
 #pragma GCC unroll 16
   for (int m = 0; m < R; ++m) {
     float* dw = t.dw + m * t.dw_row;
 #pragma GCC unroll 4
-    for (int n = 0; n < N - 1; ++n) V::store(dw + n * V::kLanes, tile.acc[m][n]);
-    V::store_part(dw + (N - 1) * V::kLanes, tile.acc[m][N - 1], tail);
+    for (int n = 0; n < N - 1; ++n) {
+      float* at = dw + n * V::kLanes;
+      V::store(at, V::load(at) + tile.acc[m][n]);
+    }
+    float* at = dw + (N - 1) * V::kLanes;
+    V::store_part(at, V::load_part(at, tail) + tile.acc[m][N - 1], tail);
+  }
+}
+
+template <int N>
+void copy_column(const float* const* x, int64_t offset, int64_t x_pixel, int64_t lines,
+                 int64_t pixels, float* to) noexcept {
+  for (int64_t line = 0; line < lines; ++line) {
+    const float* from = x[line] + offset;
+    for (int64_t p = 0; p < pixels; ++p, from += x_pixel, to += N * V::kLanes) {
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) V::store(to + n * V::kLanes, V::load(from + n * V::kLanes));
+    }
+  }
+}
+
+template <int R>
+void copy_row(const float* dy, int64_t dy_pixel, int64_t pixels, float* to) noexcept {
+  for (int64_t p = 0; p < pixels; ++p, dy += dy_pixel, to += R) {
+    __builtin_memcpy(to, dy, R * sizeof(float));
   }
 }
 
@@ -109,16 +147,19 @@ struct Column {  // tiles of 1 .. kRows rows, N vectors wide
   static constexpr int kRows = V::rows(N);
   using Gather = void (*)(const GatherTile&) noexcept;
   using Outer = void (*)(const OuterTile&) noexcept;
+  using Copy = void (*)(const float*, int64_t, int64_t, float*) noexcept;
   Gather gather[kRows];
   Outer outer[kRows];
+  Copy copy[kRows];
 
   template <int R>
   constexpr void fill() {
     gather[R - 1] = gather_tile<R, N>;
     outer[R - 1] = outer_tile<R, N>;
+    copy[R - 1] = copy_row<R>;
     if constexpr (R > 1) fill<R - 1>();
   }
-  constexpr Column() : gather{}, outer{} { fill<kRows>(); }
+  constexpr Column() : gather{}, outer{}, copy{} { fill<kRows>(); }
 };
 
 template <int N>
@@ -146,6 +187,23 @@ void outer(int rows, int vectors, const OuterTile& tile) noexcept {
     default:
       if constexpr (kVectors == 3) return kColumn<kVectors>.outer[rows - 1](tile);
   }
+}
+
+void copy_columns(int vectors, const float* const* x, int64_t offset, int64_t x_pixel,
+                  int64_t lines, int64_t pixels, float* to) noexcept {
+  switch (vectors) {
+    case 1:
+      return copy_column<1>(x, offset, x_pixel, lines, pixels, to);
+    case 2:
+      return copy_column<2>(x, offset, x_pixel, lines, pixels, to);
+    default:
+      return copy_column<kVectors>(x, offset, x_pixel, lines, pixels, to);
+  }
+}
+
+/// The lowest tiles are the widest: one vector's table has all heights.
+void copy_rows(int rows, const float* dy, int64_t dy_pixel, int64_t pixels, float* to) noexcept {
+  kColumn<1>.copy[rows - 1](dy, dy_pixel, pixels, to);
 }
 
 double spin(int64_t steps) noexcept {

@@ -10,6 +10,8 @@
 
 namespace pare::kernels {
 
+inline constexpr int kAheadSteps = 8, kAheadPixels = 4;
+
 /// y[m][n] = bias[n] + sum over taps t and k < run of  x[m][tap[t] + k] * w[t * run + k][n]
 struct GatherTile {
   const float* x;          // base of the input
@@ -21,19 +23,21 @@ struct GatherTile {
   const int64_t* y_pixel;  // [rows] offset of each output pixel
   int64_t cols;            // outputs kept, 1 .. vectors * lanes
   const float* bias;       // [vectors * lanes], never null
+  const float* ahead;      // memory fetched on the way: a cache line for every kAheadSteps of a run
 };
 
 /// dw[m][j] += sum over lines and pixels of  dy[line][pixel][m] * x[line][pixel][j]
 struct OuterTile {
-  const float* x;
-  int64_t x_pixel,
-      x_line;  // strides; a vector may read up to lanes - 1 floats behind the last column
-  const float* dy;
-  int64_t dy_pixel, dy_line;  // strides
+  const float* const* x;  // [lines]
+  int64_t x_offset;       // of the first column, in each line
+  int64_t x_pixel;        // stride; a vector may read up to lanes - 1 floats behind the last column
+  const float* dy;        // lines follow each other
+  int64_t dy_pixel;       // stride
   int64_t lines, pixels;
   float* dw;
-  int64_t dw_row;  // stride
-  int64_t cols;    // columns kept, 1 .. vectors * lanes
+  int64_t dw_row;      // stride
+  int64_t cols;        // columns kept, 1 .. vectors * lanes
+  const float* ahead;  // memory fetched on the way: a cache line for every kAheadPixels
 };
 
 /// Tile heights divide this: a good unit to cut work into.
@@ -50,6 +54,12 @@ struct TileKernels {
   int max_vectors;   // tile width
   void (*gather)(int rows, int vectors, const GatherTile& tile) noexcept;
   void (*outer)(int rows, int vectors, const OuterTile& tile) noexcept;
+  /// to [lines * pixels, vectors * lanes] = x at x[line] + offset + pixel * x_pixel
+  void (*copy_columns)(int vectors, const float* const* x, int64_t offset, int64_t x_pixel,
+                       int64_t lines, int64_t pixels, float* to) noexcept;
+  /// to [pixels, rows] = dy at dy + pixel * dy_pixel
+  void (*copy_rows)(int rows, const float* dy, int64_t dy_pixel, int64_t pixels,
+                    float* to) noexcept;
   /// `steps` rounds of independent FMAs on full registers, nothing else: returns the FLOP it did.
   double (*spin)(int64_t steps) noexcept;
 };

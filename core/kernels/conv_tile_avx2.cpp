@@ -17,8 +17,8 @@ constexpr int kVectors = 2;
 }  // namespace
 }  // namespace avx2
 
-const TileKernels kTileAvx2{avx2::V::kLanes, avx2::kMaxRows, avx2::kVectors,
-                            avx2::gather,    avx2::outer,    avx2::spin};
+const TileKernels kTileAvx2{avx2::V::kLanes, avx2::kMaxRows,     avx2::kVectors,  avx2::gather,
+                            avx2::outer,     avx2::copy_columns, avx2::copy_rows, avx2::spin};
 
 }  // namespace pare::kernels
 #endif

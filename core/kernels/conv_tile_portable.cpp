@@ -18,6 +18,7 @@ constexpr int kVectors = 2;
 }  // namespace portable
 
 const TileKernels kTilePortable{portable::V::kLanes, portable::kMaxRows, portable::kVectors,
-                                portable::gather,    portable::outer,    portable::spin};
+                                portable::gather,    portable::outer,    portable::copy_columns,
+                                portable::copy_rows, portable::spin};
 
 }  // namespace pare::kernels

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/kernels/ahead.h"
 #include "core/kernels/winograd.h"
 #include "core/scratch.h"
 
@@ -44,10 +45,14 @@ void multiply(const WinogradPlan& plan, const Panel& panel, int64_t tiles, const
                     products + point * tiles * kMaxPanel,
                     nullptr,
                     width,
-                    kNoBias};
+                    kNoBias,
+                    nullptr};
+    Ahead ahead;  // the next point's weights, or the next panel's
+    ahead.add(tile.w + channels * width, channels * width);
     for_each_tile(tiles, kernels.max_rows(panel.vectors), [&](int64_t i, int height) {
       tile.x_pixel = plan.v_row.data() + i;
       tile.y_pixel = plan.m_row.data() + i;
+      tile.ahead = ahead.take(channels / kAheadSteps, tile.x);
       kernels.gather(height, panel.vectors, tile);
     });
   }

@@ -40,6 +40,9 @@ std::string key_of(const GatherPass& pass) {
              "x", p.taps_w, " ", p.rows, "x", p.cols, "x", pass.outputs);
 }
 
+/// Raised when kernels become faster or slower: what was measured with others does not count.
+constexpr int kKernels = 2;
+
 /// What was measured, here and by earlier processes.
 class Memory {
  public:
@@ -47,6 +50,7 @@ class Memory {
     if (path_.empty() || !std::filesystem::exists(path_)) return;
     try {
       const auto json = nlohmann::json::parse(read_file(path_));
+      if (json.at("kernels") != kKernels) return;
       for (const auto& [key, value] : json.at("fastest").items()) known_[key] = value;
     } catch (const std::exception&) {
       known_.clear();  // a damaged cache is measured anew
@@ -61,7 +65,8 @@ class Memory {
     if (path_.empty()) return;
     try {
       std::filesystem::create_directories(std::filesystem::path(path_).parent_path());
-      const std::string text = nlohmann::json{{"fastest", known_}}.dump(1) + "\n";
+      const std::string text =
+          nlohmann::json{{"kernels", kKernels}, {"fastest", known_}}.dump(1) + "\n";
       write_file_atomically(path_, {text});
     } catch (const std::exception&) {
       path_.clear();  // no place to keep it: this process remembers

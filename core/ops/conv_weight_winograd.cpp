@@ -49,18 +49,14 @@ std::vector<Flight> flights(const WinogradPlan& plan, int64_t floats_per_tile) {
 void add_products(const kernels::TileKernels& kernels, const std::vector<kernels::Panel>& panels,
                   int64_t tiles, int64_t in, int64_t out, const float* v, const float* z,
                   float* du) {
-  constexpr int64_t kBlock = 128;  // tiles: their rows stay in L1 while the register tiles pass
-  for (int64_t first = 0; first < tiles; first += kBlock) {
-    const int64_t count = std::min(kBlock, tiles - first);
-    for (const kernels::Panel& panel : panels) {
-      kernels::OuterTile tile{
-          v + first * in + panel.begin, in, 0, nullptr, out, 0, 1, count, nullptr, in, panel.cols};
-      kernels::for_each_tile(out, kernels.max_rows(panel.vectors), [&](int64_t m, int height) {
-        tile.dy = z + first * out + m;
-        tile.dw = du + m * in + panel.begin;
-        kernels.outer(height, panel.vectors, tile);
-      });
-    }
+  for (int64_t first = 0; first < tiles; first += kernels::kBlockPixels) {
+    const float* line = v + first * in;
+    const int64_t count = std::min(kernels::kBlockPixels, tiles - first);
+    kernels::Ahead ahead;
+    ahead.add(line + count * in, count * in);
+    ahead.add(z + (first + count) * out, count * out);
+    kernels::add_outer_product(kernels, {&line, in, z + first * out, out, 1, count, out}, {{0, 0}},
+                               panels, du, in, ahead);
   }
 }
 

@@ -43,6 +43,11 @@ struct Iao final : GridQuantizer {
     if (affine() && role == Role::weight) --g.hi;
     return g;
   }
+  nn::Codes codes_for(const Tensor& y) const override {
+    nn::Codes c = GridQuantizer::codes_for(y);
+    c.shift_first = true;
+    return c;
+  }
   std::vector<ScaleZero> parameters() const override {
     std::vector<ScaleZero> all;
     for (int64_t k = 0; k < groups; ++k) all.push_back(parameters_of(k));

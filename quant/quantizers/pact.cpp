@@ -24,6 +24,11 @@ struct Pact final : GridQuantizer {
     v("alpha", alpha);
     GridQuantizer::visit(v);
   }
+  nn::Codes codes_for(const Tensor& y) const override {
+    nn::Codes c = GridQuantizer::codes_for(y);
+    if (c.lo < 0) c.lo = -c.hi;
+    return c;
+  }
   std::vector<ScaleZero> parameters() const override {
     return {{std::fabs(alpha.item()) / grid().hi, 0}};
   }

@@ -198,8 +198,9 @@ TEST_CASE("VDPBF16PS equals its emulation") {
   const auto run = [&](const kernels::TileKernels& kernels) {
     std::vector<float> y(48);
     const int64_t zero = 0;
-    kernels.gather(1, 3,
-                   {x.data(), &zero, &zero, 1, kRun, w.data(), y.data(), &zero, 48, bias.data()});
+    kernels.gather(
+        1, 3,
+        {x.data(), &zero, &zero, 1, kRun, w.data(), y.data(), &zero, 48, bias.data(), x.data()});
     return y;
   };
   const auto got = run(kernels::kPairAvx512Bf16), want = run(kernels::kPairAvx512);

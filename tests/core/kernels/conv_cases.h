@@ -36,9 +36,12 @@ inline const std::vector<ConvShape>& shapes() {
       {2, 8, 7, 19, 19, 3, 3, 1, 1, 1, 1, 1, 1, 19},  // depthwise
       {1, 9, 9, 40, 40, 3, 3, 2, 2, 1, 1, 1, 1, 40},
       {1, 9, 9, 8, 8, 3, 3, 1, 1, 2, 2, 2, 2, 8},
-      {1, 6, 6, 4, 8, 3, 3, 1, 1, 1, 1, 1, 1, 4},  // channel multiplier
-      {1, 4, 4, 3, 5, 1, 1, 1, 1, 1, 1, 1, 1, 1},  // padding around 1x1
-      {1, 3, 3, 4, 4, 3, 3, 1, 1, 4, 4, 1, 1, 1},  // padding wider than the kernel
+      {1, 6, 6, 4, 8, 3, 3, 1, 1, 1, 1, 1, 1, 4},      // channel multiplier
+      {1, 4, 4, 3, 5, 1, 1, 1, 1, 1, 1, 1, 1, 1},      // padding around 1x1
+      {1, 3, 3, 4, 4, 3, 3, 1, 1, 4, 4, 1, 1, 1},      // padding wider than the kernel
+      {7, 5, 4, 96, 80, 3, 3, 1, 1, 1, 1, 1, 1, 1},    // wide pixels, several images in a block
+      {5, 6, 6, 80, 96, 1, 1, 1, 1, 0, 0, 1, 1, 1},    // the same, flat
+      {3, 6, 6, 160, 160, 1, 1, 1, 1, 0, 0, 1, 1, 2},  // and in groups
   };
   return list;
 }

@@ -1,0 +1,42 @@
+#pragma once
+// dw [rows, columns] += sum over pixels of  dy[pixel][row] * x[pixel][column], a block of pixels at
+// a time: the product behind every weight gradient.
+//
+// Register tiles pass over a block again and again. Pixels read in place lie all their channels
+// apart, often a power of two: they share a few sets of L1 and push each other out. So both sides
+// are first copied into strips as wide as a tile, pixel after pixel, unless their pixels are
+// narrow.
+
+#include <cstdint>
+#include <vector>
+
+#include "core/kernels/ahead.h"
+#include "core/kernels/conv_tile.h"
+
+namespace pare::kernels {
+
+struct Panel;
+
+/// Pixels of one block: a strip of each side stays in L1.
+inline constexpr int64_t kBlockPixels = 128;
+
+/// Both sides of a block. A vector may be read up to a panel behind the last column of x.
+struct OuterBlock {
+  const float* const* x;  // [lines], of `pixels` pixels each
+  int64_t x_pixel;        // stride
+  const float* dy;        // [lines * pixels]
+  int64_t dy_pixel;       // stride
+  int64_t lines, pixels, rows;
+};
+
+/// Neighbours in x that are neighbours in a row of dw too.
+struct OuterRun {
+  int64_t offset, column;  // from a pixel of x; in a row of dw
+};
+
+/// dw [rows, dw_row]; the panels cut each run. What is ahead is fetched on the way.
+void add_outer_product(const TileKernels& kernels, const OuterBlock& block,
+                       const std::vector<OuterRun>& runs, const std::vector<Panel>& panels,
+                       float* dw, int64_t dw_row, Ahead& ahead) noexcept;
+
+}  // namespace pare::kernels
