@@ -24,14 +24,13 @@ class Sgd final : public Optimizer {
   }
 
   void update(Tensor& p, const Tensor& grad, std::vector<Tensor>& slots, float lr,
-              const ParamGroup& group, int64_t step) override {
+              float weight_decay, int64_t step) override {
     // The first velocity is the gradient itself, undamped: v is zero then, so only `take` differs.
-    const float momentum = slots.empty() ? 0 : group.momentum.value_or(opt_.momentum);
     const kernels::SgdStep s{.lr = lr,
-                             .momentum = momentum,
-                             .keep = momentum,
+                             .momentum = opt_.momentum,
+                             .keep = opt_.momentum,
                              .take = step == 1 ? 1.0f : 1.0f - opt_.dampening,
-                             .decay = group.weight_decay,
+                             .decay = weight_decay,
                              .nesterov = opt_.nesterov};
     float* w = p.data();
     const float* g = grad.data();

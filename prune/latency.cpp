@@ -25,9 +25,9 @@ struct Work {
   double macs;
 };
 
-Work work_of(const Graph& g, const Graph::Node& n, int64_t batch, int64_t in, int64_t out,
-             int64_t groups) {
-  const Shape& given = g[g.input_of(static_cast<int>(&n - g.nodes.data()), 0)].shape;
+Work work_of(const Graph& g, int node, int64_t batch, int64_t in, int64_t out, int64_t groups) {
+  const Graph::Node& n = g[node];
+  const Shape& given = g[g.input_of(node, 0)].shape;
   std::vector<int64_t> x_shape(given.begin(), given.end());
   x_shape.front() = batch, x_shape.back() = in;
   const Tensor x = Tensor::ones(Shape(x_shape));
@@ -37,7 +37,7 @@ Work work_of(const Graph& g, const Graph::Node& n, int64_t batch, int64_t in, in
     const Tensor w = Tensor::ones({out, in});
     return {[x, w] { linear(x, w).data(); }, n_images * positions * static_cast<double>(in * out)};
   }
-  const Shape& weight = g[g.input_of(static_cast<int>(&n - g.nodes.data()), 1)].shape;
+  const Shape& weight = g[g.input_of(node, 1)].shape;
   const int64_t kh = weight.dim(1), kw = weight.dim(2);
   const auto per_position = static_cast<double>(kh * kw * in * out / groups);
   const int count = static_cast<int>(groups);
@@ -124,7 +124,7 @@ void LatencyModel::measure(Layer& l, int64_t batch, const Stopwatch& stopwatch) 
     for (int b = 0; b < 2; ++b) {
       if (l.grouped && a != b) continue;
       const int64_t i = a ? in : l.half_in, o = b ? out : l.half_out;
-      const Work work = work_of(structure_.graph, n, batch, i, o, l.depthwise ? i : groups);
+      const Work work = work_of(structure_.graph, l.node, batch, i, o, l.depthwise ? i : groups);
       l.t[a][b] = stopwatch(work.macs, work.run);
     }
   }

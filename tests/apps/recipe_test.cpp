@@ -101,15 +101,16 @@ TEST_CASE("recipe: an interrupted training goes on where it was") {
   const std::string once = str("pare recipe r.yaml --out once --quiet");
   REQUIRE(run(dir, once).code == 0);
   // Interrupted as soon as the second training has saved something.
-  const std::string stop =
-      "p=$!; while kill -0 $p && ! test -s o/02-train-2/metrics.jsonl; do sleep 0.01; done; "
-      "kill -INT $p; wait $p";
-  Result r = run(dir, "pare recipe r.yaml --out o >log.txt 2>err.txt & " + stop);
-  CHECK(r.code == 130);
+  std::ofstream(dir / "stop.sh") << PARE_BIN << "/pare recipe r.yaml --out o >log.txt 2>err.txt &\n"
+                                 << "p=$!\n"
+                                 << "while kill -0 $p && ! test -s o/02-train-2/metrics.jsonl; do "
+                                 << "sleep 0.01; done\n"
+                                 << "kill -INT $p; wait $p\n";
+  CHECK(WEXITSTATUS(std::system(str("cd '", dir.path.string(), "' && sh stop.sh").c_str())) == 130);
   CHECK(has(slurp(dir / "err.txt"), "continue with\n  pare recipe r.yaml --out o"));
   REQUIRE(fs::exists(dir / "o/02-train-2/last.safetensors"));
   CHECK_FALSE(fs::exists(dir / "o/final.safetensors"));
-  r = run(dir, "pare recipe r.yaml --out o --quiet");
+  const Result r = run(dir, "pare recipe r.yaml --out o --quiet");
   CAPTURE(r.err);
   REQUIRE(r.code == 0);
   check_equal_weights(dir / "o/final.safetensors", dir / "once/final.safetensors");
@@ -156,12 +157,16 @@ TEST_CASE("recipe: pruning in steps reaches what one step does, a part at a time
   const double full = all["stages"][0]["macs"];
   double last = full;
   // 1 - 0.6 (1 - (1 - i/3)^3)
-  for (const auto& [stage, left] : {std::pair{1, 0.5778}, {3, 0.4222}, {5, 0.4}}) {
-    CAPTURE(stage);
-    const double macs = all["stages"][stage]["macs"];
-    CHECK(macs <= left * full);
+  struct Step {
+    int stage;
+    double left;
+  };
+  for (const Step& s : {Step{1, 0.5778}, Step{3, 0.4223}, Step{5, 0.4}}) {
+    CAPTURE(s.stage);
+    const double macs = all["stages"][s.stage]["macs"];
+    CHECK(macs <= s.left * full);
     CHECK(macs <= last);
-    CHECK(all["stages"][stage + 1]["macs"] == macs);
+    CHECK(all["stages"][s.stage + 1]["macs"] == macs);
     last = macs;
   }
   CHECK(last > 0.3 * full);

@@ -110,16 +110,6 @@ bool equal_weights(const Layer& a, const Layer& b) {
 
 }  // namespace
 
-TEST_CASE("sgd: a group may have a momentum of its own") {
-  Problem own, all;
-  std::vector<ParamGroup> groups = own.groups(0.1f);
-  groups[0].momentum = 0.99f;
-  const auto a = sgd(groups, {.lr = 0.1f, .momentum = 0.5f});
-  const auto b = sgd(all.groups(0.1f), {.lr = 0.1f, .momentum = 0.99f});
-  for (size_t i = 0; i < own.grads.size(); ++i) own.step(*a, i), all.step(*b, i);
-  CHECK(own.p == all.p);
-}
-
 TEST_CASE("sgd follows its formula") {
   struct Case {
     float momentum, dampening, decay;

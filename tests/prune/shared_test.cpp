@@ -62,7 +62,9 @@ TEST_CASE("shared weights stay shared and zeros zero, whatever trains them") {
       optimizer->step();
     }
     std::map<std::string, Tensor> state = nn::state_dict(c.model);
-    for (const auto& [name, was] : before) {
+    for (const auto& entry : before) {
+      const std::string& name = entry.first;
+      const std::vector<float>& was = entry.second;
       CAPTURE(name);
       const Tensor now = state.at(name);
       const size_t most = name.starts_with("linear") ? 4 : 8;
