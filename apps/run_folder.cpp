@@ -41,6 +41,7 @@ int64_t epoch_of(const std::string& line) {
 }  // namespace
 
 RunFolder::RunFolder(std::string path, Mode mode) : path_(std::move(path)), mode_(mode) {
+  if (mode_ == Mode::absent) return;
   std::error_code error;
   const fs::file_status status = fs::status(path_, error);
   PARE_CHECK(!fs::exists(status) || fs::is_directory(status), "--out ", path_,
@@ -59,6 +60,7 @@ RunFolder::RunFolder(std::string path, Mode mode) : path_(std::move(path)), mode
 }
 
 void RunFolder::open(const Json& config) {
+  if (mode_ == Mode::absent) return;
   std::error_code error;
   fs::create_directories(path_, error);
   PARE_CHECK(!error, "cannot create the run folder ", path_, ": ", error.message());
@@ -72,7 +74,7 @@ void RunFolder::open(const Json& config) {
 
 void RunFolder::keep_rows(int64_t epochs) {
   const std::string path = file("metrics.jsonl");
-  if (!fs::exists(path)) return;
+  if (mode_ == Mode::absent || !fs::exists(path)) return;
   std::istringstream old(read_file(path));
   std::string kept, line;
   while (std::getline(old, line)) {
@@ -83,13 +85,16 @@ void RunFolder::keep_rows(int64_t epochs) {
 }
 
 void RunFolder::add_row(const nn::EpochRow& row) {
+  if (mode_ == Mode::absent) return;
   std::ofstream out(file("metrics.jsonl"), std::ios::app);
   out << to_json(row).dump() << '\n' << std::flush;
   PARE_CHECK(out, "cannot write ", file("metrics.jsonl"));
 }
 
 void RunFolder::write_summary(const Json& summary) {
-  write_file_atomically(file("summary.json"), {summary.dump(2) + "\n"});
+  if (mode_ != Mode::absent) {
+    write_file_atomically(file("summary.json"), {summary.dump(2) + "\n"});
+  }
 }
 
 }  // namespace pare

@@ -15,7 +15,12 @@ namespace pare {
 
 class RunFolder {
  public:
-  enum class Mode { fresh, overwrite, resume };
+  enum class Mode {
+    fresh,
+    overwrite,
+    resume,
+    absent  // another process has it: nothing is looked at or written
+  };
 
   /// Refuses a folder that is in use (fresh), that holds nothing to resume (resume), or that could
   /// not be created; nothing is written yet.

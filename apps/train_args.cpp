@@ -10,7 +10,7 @@ namespace {
 void optimization_fields(TrainArgs& a, cli::Fields& f) {
   f.group("Optimization");
   f(a.epochs, "epochs", "passes over the training set", {.min = 1});
-  f(a.batch_size, "batch-size", "images per step", {.min = 1});
+  f(a.batch_size, "batch-size", "images per step, of all processes together", {.min = 1});
   f(a.optimizer, "optimizer", "sgd, adam or adamw",
     {.one_of = {"sgd", "adam", "adamw"}, .placeholder = "NAME"});
   f(a.lr, "lr", "learning rate", {.min = 0, .above_min = true});
@@ -31,6 +31,8 @@ void optimization_fields(TrainArgs& a, cli::Fields& f) {
   f(a.ema, "ema",
     "decay of averaged weights, e.g. 0.999, which are then tested and saved as best; 0: off",
     {.min = 0, .max = 0.999999});
+  f(a.sync_bn, "sync-bn",
+    "batch norm over the batches of all processes (mpirun), not over each one's part");
   f(a.seed, "seed", "of initialization, shuffling, augmentation and dropout", {.min = 0});
   f(a.steps, "steps", "stop after N optimizer steps, counted from the start of the run; 0: do not",
     {.min = 0});
@@ -83,7 +85,7 @@ void TrainArgs::check(const cli::Given& given) const {
              momentum);
   PARE_CHECK(!given.has("momentum") || optimizer == "sgd",
              "--momentum is for --optimizer sgd, got ", optimizer);
-  distill.check(given);
+  distill.check(given, augmented());
   nn::parse_schedule(schedule, lr);
   sparse.check(given, model.gates, ema);
   PARE_CHECK(model.gates.empty() || (model.quant.empty() && quant_schedule.empty()),
@@ -115,9 +117,9 @@ std::unique_ptr<nn::Optimizer> TrainArgs::make_optimizer(nn::Layer& net, nn::Lay
                                 .quant_weight_decay = quant_wd,
                                 .quant_lr_scale = quant_lr});
   if (beside) {
-    nn::ParamGroup group{.params = nn::parameters(*beside), .weight_decay = wd};
-    for (nn::NamedTensor& p : group.params) p.name = "beside." + p.name;
-    groups.push_back(std::move(group));
+    nn::ParamGroup learned{.params = nn::parameters(*beside), .weight_decay = wd};
+    for (nn::NamedTensor& p : learned.params) p.name = "beside." + p.name;
+    groups.push_back(std::move(learned));
   }
   separate_gates(groups);
   if (optimizer == "adam") return nn::adam(std::move(groups), {.lr = lr});
@@ -133,8 +135,11 @@ std::unique_ptr<BatchSource> TrainArgs::train_batches(
                            .shuffle = true,
                            .crop_pad = augmented() ? 4 : 0,
                            .flip = augmented() && !digits,
+                           .views = distill.cache_views,
                            .normalize = datasets::normalize_preset(data.normalization()),
-                           .seed = static_cast<uint64_t>(seed)});
+                           .seed = static_cast<uint64_t>(seed),
+                           .rank = group->rank(),
+                           .ranks = group->size()});
 }
 
 std::unique_ptr<BatchSource> TrainArgs::calibration_batches(

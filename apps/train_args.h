@@ -10,6 +10,7 @@
 #include "apps/distill_args.h"
 #include "apps/model.h"
 #include "apps/sparse_args.h"
+#include "core/communicator.h"
 #include "nn/optim.h"
 
 namespace pare {
@@ -25,7 +26,7 @@ struct TrainArgs {
   float label_smoothing = 0, clip_grad = 0, ema = 0;
   int64_t calib = 256;
   float quant_lr = 1, quant_wd = 1e-4f;
-  bool nesterov = false, no_decay_norm = false;
+  bool nesterov = false, no_decay_norm = false, sync_bn = false;
   SparseArgs sparse;
 
   DistillArgs distill;  // its fields are `pare distill`'s
@@ -36,6 +37,8 @@ struct TrainArgs {
 
   std::string quant_schedule;  // stages with quantizers of their own: apps/train_stages.h
   std::string again;           // of a part of something larger: the command that continues that
+
+  Communicator* group = &no_group();  // processes that train together
 
   // For programs with flags for it.
   bool calibrate_only = false;  // no training: quantize, test and save
@@ -50,6 +53,7 @@ struct TrainArgs {
   bool augmented() const;
   /// `beside`: what is trained along without being part of the network; may be null.
   std::unique_ptr<nn::Optimizer> make_optimizer(nn::Layer& net, nn::Layer* beside) const;
+  /// This process's part of them.
   std::unique_ptr<BatchSource> train_batches(
       std::shared_ptr<const datasets::ImageSet> images) const;
   /// Training images in random order, as they are.

@@ -8,6 +8,7 @@
 
 #include "apps/interrupt.h"
 #include "apps/memory.h"
+#include "apps/processes.h"
 #include "apps/run_folder.h"
 #include "apps/train_stages.h"
 #include "apps/train_view.h"
@@ -43,13 +44,17 @@ class Run {
         fields_(fields),
         given_(given),
         program_(std::move(program)),
+        group_(*args.group),
         console_(console),
-        folder_(args.out, args.resume  ? RunFolder::Mode::resume
-                          : args.force ? RunFolder::Mode::overwrite
-                                       : RunFolder::Mode::fresh) {}
+        folder_(args.out, !group_.first() ? RunFolder::Mode::absent
+                          : args.resume   ? RunFolder::Mode::resume
+                          : args.force    ? RunFolder::Mode::overwrite
+                                          : RunFolder::Mode::fresh) {}
 
   RunOutcome operator()() {
     args_.compute.apply();
+    if (args_.compute.threads == 0) share_processors(group_);
+    check_same_isa(group_);
     read_start();
     train_images_ = load_split(args_.data, datasets::Split::train);
     test_images_ = load_split(args_.data, datasets::Split::test);
@@ -108,6 +113,7 @@ class Run {
 
   RunOutcome train() {
     begin_distillation();
+    if (args_.sync_bn) synchronize();
     nn::Layer* const beside = distillation_ ? &distillation_->learned() : nullptr;
     const auto optimizer = args_.make_optimizer(model_, beside);
     const auto train_set = args_.train_batches(train_images_);
@@ -121,7 +127,18 @@ class Run {
     folder_.open(config());
     if (args_.resume) folder_.keep_rows(trainer.state().epoch);
     catch_interrupts();
-    return finish(trainer.run());
+    const nn::TrainResult result = trainer.run();
+    if (distillation_) distillation_->save_cache();
+    return finish(result);
+  }
+
+  void synchronize() {
+    nn::for_each_layer(model_, [](const std::string& path, nn::Layer& layer) {
+      PARE_CHECK(!layer.as<quant::ConvBn>(), "--sync-bn: the batch norm of ", path,
+                 " is folded into its convolution while training",
+                 hint("leave out --sync-bn, or the scheme's bn="));
+    });
+    nn::synchronize_batch_norm(model_, group_);
   }
 
   void begin_distillation() {
@@ -131,8 +148,10 @@ class Run {
     constexpr int64_t kExamples = 4;
     const Tensor images = batches->next().value().x;
     const Tensor example = slice(images, 0, 0, std::min(kExamples, images.dim(0)));
-    distillation_.emplace(args_.distill, model_, card_, args_.label_smoothing, example,
-                          static_cast<uint64_t>(args_.seed));
+    const Distillation::Options options{.label_smoothing = args_.label_smoothing,
+                                        .seed = static_cast<uint64_t>(args_.seed),
+                                        .writes_cache = group_.first()};
+    distillation_.emplace(args_.distill, model_, card_, example, options);
   }
 
   /// Quantized as calibration left it: tested and saved like the best epoch of a training.
@@ -146,7 +165,9 @@ class Run {
     r.best_top1 = r.last.top1();
     r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     folder_.open(config());
-    nn::save_weights(folder_.file("best.safetensors"), model_, card_.metadata());
+    if (group_.first()) {
+      nn::save_weights(folder_.file("best.safetensors"), model_, card_.metadata());
+    }
     const Json summary = to_json(r);
     folder_.write_summary(summary);
     console_.print("");
@@ -169,24 +190,30 @@ class Run {
     }
     o.penalties = args_.sparse.penalties(args_.model.gates);
     o.before_step = [this](double progress) { sparse_->before_step(progress); };
-    o.after_step = [this](double progress) { sparse_->after_step(progress); };
+    o.after_step = [this](double progress) {
+      sparse_->after_step(progress);
+      if (distillation_) distillation_->after_step();
+    };
     o.clip_grad = args_.clip_grad;
     o.ema = args_.ema;
     o.dir = folder_.path();
     o.save_every = args_.save_every;
     o.metadata = card_.metadata();
     o.stop = interrupted;
+    o.group = &group_;
     return o;
   }
 
   Json config() const {
     Json options = Json::object();
     for (const cli::Fields::Field& f : fields_.all()) options[f.name] = f.json();
-    return {
+    Json all{
         {"program", program_},           {"version", kVersion},      {"commit", kCommit},
         {"isa", isa_name(active_isa())}, {"threads", num_threads()}, {"model", args_.model.model},
         {"quant", args_.model.quant},    {"dataset", card_.dataset}, {"normalize", card_.normalize},
         {"augment", args_.augmented()},  {"options", options}};
+    if (!group_.alone()) all["processes"] = group_.size();
+    return all;
   }
 
   /// Bits are the same for one instruction set only.
@@ -221,6 +248,11 @@ class Run {
       console_.entry("optimizer", fmt::format("{}  lr {}, {}, weight decay {}, batch {}, {} epochs",
                                               args_.optimizer, args_.lr, args_.schedule, args_.wd,
                                               args_.batch_size, args_.epochs));
+    if (!group_.alone()) {
+      console_.entry("processes",
+                     fmt::format("{}, each with its part of a batch; batch norm over {}",
+                                 group_.size(), args_.sync_bn ? "the whole batch" : "the part"));
+    }
     if (distillation_) {
       console_.entry("teacher", distillation_->describe_teacher());
       console_.entry("loss", distillation_->describe_objective());
@@ -233,6 +265,7 @@ class Run {
         args_.again.empty() ? resume_command(program_, folder_.path()) : args_.again;
     if (r.stop == nn::TrainResult::Stop::interrupted) {
       console_.print("");
+      if (!group_.first()) return {kInterrupted, {}};
       fmt::print(stderr, "{}: interrupted after step {}, saved; continue with\n  {}\n", program_,
                  r.steps, again);
       return {kInterrupted,
@@ -295,6 +328,7 @@ class Run {
   const cli::Fields& fields_;
   const cli::Given& given_;
   std::string program_;
+  Communicator& group_;
   Console& console_;
   RunFolder folder_;
   std::string start_;  // file of --init or --refine
@@ -333,19 +367,22 @@ RunOutcome train(TrainArgs& args, const cli::Fields& fields, cli::Given given,
   if (complete) complete(given);
   args.model.quant = canonical_quant(args.model.quant);
   args.check(given);
-  if (args.out.empty()) args.out = default_out(program, args.model.model);
+  if (args.out.empty()) args.out = agree(*args.group, default_out(program, args.model.model));
   const auto run = [&] { return Run(args, fields, given, program, console)(); };
   return args.quant_schedule.empty() ? run() : train_stages(args, fields, program, console, run);
 }
 
 int train_program(TrainArgs& args, const cli::Fields& fields, const cli::Program& program, int argc,
                   char** argv, const Complete& complete) {
-  const cli::Given given = cli::parse(fields, program, argc, argv);
-  if (given.leave) return 0;
-  Console console({.json = args.json, .quiet = args.quiet});
-  const RunOutcome outcome = train(args, fields, given, program.name, console, complete);
-  console.result(outcome.summary);
-  return outcome.code;
+  return run_together(program.name, [&](Communicator& group) {
+    const cli::Given given = cli::parse(fields, program, argc, argv);
+    if (given.leave) return 0;
+    args.group = &group;
+    Console console({.json = args.json && group.first(), .quiet = args.quiet || !group.first()});
+    const RunOutcome outcome = train(args, fields, given, program.name, console, complete);
+    console.result(outcome.summary);
+    return outcome.code;
+  });
 }
 
 }  // namespace pare

@@ -133,7 +133,8 @@ bool is_staged(const std::string& folder) {
 RunOutcome train_stages(TrainArgs& args, const cli::Fields& fields, const std::string& program,
                         Console& console, const std::function<RunOutcome()>& run) {
   const std::vector<Stage> stages = parse_stages(args.quant_schedule, args.epochs);
-  if (!args.resume) open_folder(args, fields, program);
+  const bool first = args.group->first();
+  if (!args.resume && first) open_folder(args, fields, program);
   const TrainArgs whole = args;
   for (size_t i = 0; i < stages.size(); ++i) {
     const std::string folder = stage_folder(whole.out, i);
@@ -151,6 +152,7 @@ RunOutcome train_stages(TrainArgs& args, const cli::Fields& fields, const std::s
     if (outcome.code != 0) return outcome;
   }
   args = whole;
+  if (!first) return {};
   const Json summary = summary_of(args, stages);
   const std::string last = stage_folder(args.out, stages.size() - 1) + "/best.safetensors";
   write_file_atomically(args.out + "/best.safetensors", {read_file(last)});

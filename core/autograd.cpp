@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <optional>
 #include <queue>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "core/error.h"
@@ -52,6 +55,51 @@ struct Later {
   }
 };
 
+/// How often each leaf is still to get a gradient, in the order in which they are met.
+class PendingLeaves {
+ public:
+  explicit PendingLeaves(const Node& root) {
+    std::vector<const Node*> walk{&root};
+    std::unordered_set<const Node*> seen{&root};
+    while (!walk.empty()) {
+      const Node* node = walk.back();
+      walk.pop_back();
+      for (const Node::Input& input : node->inputs) {
+        if (input.leaf) add(input.leaf);
+        if (input.node && seen.insert(input.node.get()).second) walk.push_back(input.node.get());
+      }
+    }
+  }
+  /// These leaves have got what this node has for them.
+  void passed(const std::vector<Tensor>& leaves, GradWatcher& watcher) {
+    for (const Tensor& leaf : leaves) {
+      if (--left_.at(leaf.id()) == 0) watcher.finished(leaf);
+    }
+  }
+  /// Those that no gradient reached.
+  void finish(GradWatcher& watcher) const {
+    for (const Tensor& leaf : leaves_) {
+      if (left_.at(leaf.id()) > 0) watcher.finished(leaf);
+    }
+  }
+
+ private:
+  void add(const Tensor& leaf) {
+    if (left_[leaf.id()]++ == 0) leaves_.push_back(leaf);
+  }
+
+  std::vector<Tensor> leaves_;
+  std::unordered_map<const void*, int64_t> left_;
+};
+
+std::vector<Tensor> leaves_of(const Node& node) {
+  std::vector<Tensor> leaves;
+  for (const Node::Input& input : node.inputs) {
+    if (input.leaf) leaves.push_back(input.leaf);
+  }
+  return leaves;
+}
+
 /// Runs a node's backward, hands the gradients to its inputs and frees it. Newly reached nodes go
 /// to `ready`.
 void run_node(Node& node, std::vector<std::shared_ptr<Node>>& reached) {
@@ -79,6 +127,37 @@ void run_node(Node& node, std::vector<std::shared_ptr<Node>>& reached) {
     }
   }
   node.inputs.clear();
+}
+
+void run_nodes(const std::shared_ptr<Node>& root, const Tensor& seed, GradWatcher* watcher) {
+  NoGrad guard;
+  std::optional<PendingLeaves> leaves;
+  if (watcher) leaves.emplace(*root);
+  std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, Later> ready;
+  std::vector<std::shared_ptr<Node>> reached;
+  std::vector<Tensor> fed;
+  root->grad = seed;
+  ready.push(root);
+  while (!ready.empty()) {
+    const std::shared_ptr<Node> node = ready.top();
+    ready.pop();
+    if (watcher) fed = leaves_of(*node);
+    run_node(*node, reached);
+    for (auto& n : reached) ready.push(std::move(n));
+    reached.clear();
+    if (watcher) leaves->passed(fed, *watcher), watcher->progress();
+  }
+  if (watcher) leaves->finish(*watcher);
+}
+
+void run_backward(const Tensor& y, const Tensor& seed, GradWatcher* watcher) {
+  PARE_CHECK(y, "backward: the tensor is empty");
+  PARE_CHECK(seed.shape() == y.shape(), "backward: seed ", seed.shape(), ", expected ", y.shape());
+  PARE_CHECK(y.requires_grad(), "backward: nothing it was computed from wants a gradient",
+             hint("call requires_grad_() on a leaf, and compute outside of no_grad"));
+  if (y.node()) return run_nodes(y.node(), seed, watcher);
+  accumulate(TapeAccess::of(y).grad, seed);
+  if (watcher) watcher->finished(y);
 }
 
 }  // namespace
@@ -164,27 +243,10 @@ void Tensor::backward() const {
   backward(Tensor::full(shape(), 1.0f));
 }
 
-void Tensor::backward(const Tensor& seed) const {
-  PARE_CHECK(impl_, "backward: the tensor is empty");
-  PARE_CHECK(seed.shape() == shape(), "backward: seed ", seed.shape(), ", expected ", shape());
-  PARE_CHECK(requires_grad(), "backward: nothing it was computed from wants a gradient",
-             hint("call requires_grad_() on a leaf, and compute outside of no_grad"));
-  if (!impl_->node) {
-    accumulate(impl_->grad, seed);
-    return;
-  }
-  NoGrad guard;
-  std::priority_queue<std::shared_ptr<Node>, std::vector<std::shared_ptr<Node>>, Later> ready;
-  std::vector<std::shared_ptr<Node>> reached;
-  impl_->node->grad = seed;
-  ready.push(impl_->node);
-  while (!ready.empty()) {
-    const std::shared_ptr<Node> node = ready.top();
-    ready.pop();
-    run_node(*node, reached);
-    for (auto& n : reached) ready.push(std::move(n));
-    reached.clear();
-  }
+void Tensor::backward(const Tensor& seed) const { run_backward(*this, seed, nullptr); }
+
+void backward(const Tensor& y, const Tensor& seed, GradWatcher& watcher) {
+  run_backward(y, seed, &watcher);
 }
 
 }  // namespace pare

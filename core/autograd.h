@@ -50,6 +50,18 @@ Tensor record(const char* op, Tensor y, const std::vector<Tensor>& inputs, Backw
 Tensor record(const char* op, Attributes attributes, Tensor y, const std::vector<Tensor>& inputs,
               Backward backward);
 
+/// Told of the progress of a backward(), on its thread.
+struct GradWatcher {
+  virtual ~GradWatcher() = default;
+  /// The gradient of this leaf will not change any more. Every leaf that wants one and that the
+  /// result was computed from is named once, those that got none at the end.
+  virtual void finished(const Tensor& leaf) = 0;
+  /// Another op's gradients are there.
+  virtual void progress() {}
+};
+/// y.backward(seed), watched.
+void backward(const Tensor& y, const Tensor& seed, GradWatcher& watcher);
+
 bool grad_enabled();
 
 /// No op is recorded while one of these lives.

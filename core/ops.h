@@ -11,6 +11,8 @@
 
 namespace pare {
 
+class Communicator;
+
 // --- Arithmetic with broadcasting (sizes are matched from the back; 1 stretches).
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor sub(const Tensor& a, const Tensor& b);
@@ -117,9 +119,11 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& w, const Tensor& b = {},
 /// y = gamma (x - mean) / sqrt(var + eps) + beta over all but the last axis.
 /// train: batch statistics (biased variance); running = (1 - momentum) running + momentum batch
 /// (unbiased variance). eval: the running statistics. gamma and beta may be empty (1 and 0).
+/// group: batch statistics are those over all its processes, in both passes.
 struct BatchNormOptions {
   bool train = true;
   float momentum = 0.1f, eps = 1e-5f;
+  Communicator* group = nullptr;
 };
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor& running_mean,
                   Tensor& running_var, const BatchNormOptions& options = {});

@@ -51,9 +51,13 @@ struct LoaderOptions {
   bool drop_last = false;
   int crop_pad = 0;   // > 0: black on each side, then a random window of the old size
   bool flip = false;  // left-right with probability 1/2, after the crop
+  int64_t views = 0;  // > 0: crops and flips of an image repeat after so many epochs
   Normalize normalize = {};
   uint64_t seed = 0;
   int prefetch = 2;  // batches prepared ahead by a background thread; 0: in the caller
+  /// Of every batch the part of process `rank` of `ranks`. A last batch with fewer images than
+  /// processes is left out.
+  int rank = 0, ranks = 1;
 };
 /// Without a start(), next() begins with epoch 0. A failure while preparing a batch is thrown by
 /// next().

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/communicator.h"
 #include "core/error.h"
 #include "datasets/augment.h"
 #include "datasets/prefetch.h"
@@ -19,7 +20,13 @@ void check(const ImageSet& images, const LoaderOptions& o) {
              "loader: got ", images.pixels.size(), " pixel values, expected ", images.count(),
              " images of ", images.image);
   PARE_CHECK(o.batch_size > 0, "loader: batch_size must be > 0, got ", o.batch_size);
+  PARE_CHECK(o.ranks > 0 && o.rank >= 0 && o.rank < o.ranks, "loader: there is no process ", o.rank,
+             " of ", o.ranks);
+  PARE_CHECK(o.batch_size >= o.ranks, "loader: a batch of ", o.batch_size,
+             " images cannot be shared by ", o.ranks, " processes",
+             hint("the batch size is that of all processes together"));
   PARE_CHECK(o.crop_pad >= 0, "loader: crop_pad must be >= 0, got ", o.crop_pad);
+  PARE_CHECK(o.views >= 0, "loader: views must be >= 0, got ", o.views);
   PARE_CHECK(o.prefetch >= 0, "loader: prefetch must be >= 0, got ", o.prefetch);
   for (float s : o.normalize.std) PARE_CHECK(s > 0, "loader: std must be > 0, got ", s);
 }
@@ -30,11 +37,12 @@ class Loader final : public BatchSource {
       : images_(std::move(images)), opt_(options), table_(lookup_table(options.normalize)) {}
 
   int64_t samples() const override {
-    return opt_.drop_last ? batches() * opt_.batch_size : images_->count();
+    return std::min(images_->count(), batches() * opt_.batch_size);
   }
   int64_t batches() const override {
     const int64_t n = images_->count(), b = opt_.batch_size;
-    return opt_.drop_last ? n / b : (n + b - 1) / b;
+    const bool last = n % b >= opt_.ranks && !opt_.drop_last;  // of fewer images than the others
+    return n / b + last;
   }
   int64_t classes() const override { return images_->classes(); }
   Shape image_shape() const override { return images_->image; }
@@ -84,10 +92,13 @@ std::optional<Batch> Loader::next() {
 
 /// Single-threaded on purpose: it runs beside the training step, whose threads own the cores.
 Batch Loader::make(int64_t index) const {
-  const int64_t begin = index * opt_.batch_size;
-  const int64_t end = std::min(begin + opt_.batch_size, samples());
+  const int64_t first = index * opt_.batch_size;
+  const int64_t all = std::min(opt_.batch_size, samples() - first);
+  const int64_t begin = first + part_begin(all, opt_.rank, opt_.ranks);
+  const int64_t end = first + part_begin(all, opt_.rank + 1, opt_.ranks);
   const Shape& image = images_->image;
-  const Rng views = Rng(opt_.seed, kViews).split(static_cast<uint64_t>(epoch_));
+  const int64_t drawn = opt_.views > 0 ? epoch_ % opt_.views : epoch_;
+  const Rng views = Rng(opt_.seed, kViews).split(static_cast<uint64_t>(drawn));
   Batch batch{Tensor::uninit({end - begin, image[0], image[1], image[2]}),
               Tensor::uninit({end - begin})};
   float* x = batch.x.data();

@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "core/batch.h"
+#include "distill/ema_teacher.h"
 #include "distill/features.h"
+#include "distill/teacher_cache.h"
 #include "distill/term.h"
 #include "nn/module.h"
 
@@ -24,13 +26,19 @@ struct DistillerOptions {
   /// Weight of the cross-entropy; not given: 1 - weight of kd if there is one, else 1.
   std::optional<float> cross_entropy = {};
   float label_smoothing = 0;
+  /// Of the teacher's logits: what is in there is not asked for again. Only for terms that compare
+  /// logits. It must outlive the distiller.
+  TeacherCache* cache = nullptr;
+  /// If the teacher is one: kept with what is learned, for a resume. Its update() is the caller's.
+  EmaTeacher* ema = nullptr;
 };
 
 class Distiller {
  public:
   /// `example` [N, H, W, C], two images or more, shows the terms the sizes of both networks. Both
-  /// must outlive the distiller, which watches the student's forward passes on this thread. Throws
-  /// if a place does not exist, sizes do not fit, or the networks disagree about the classes.
+  /// must outlive the distiller, which watches the student's forward passes on this thread. An
+  /// empty teacher does for terms that do not ask for one. Throws if a place does not exist, sizes
+  /// do not fit, or the networks disagree about the classes.
   Distiller(nn::Layer& student, nn::Layer& teacher, const DistillerOptions& options,
             const Tensor& example, Rng& rng);
 
@@ -48,11 +56,17 @@ class Distiller {
     TermSpec spec;
     std::shared_ptr<Term> term;
     std::vector<std::string> student, teacher;  // paths
+    Answer from = {}, to = {};                  // to the running batch
   };
 
+  void check(const DistillerOptions& options) const;
+  Part make_part(const TermSpec& spec, nn::Layer& student);
   Tensor ask_teacher(const Tensor& images);
+  /// Before any term runs, for one may run the networks again.
+  void collect(const Tensor& images, const Tensor& z, const Tensor& t);
 
   nn::Layer& teacher_;
+  TeacherCache* cache_;
   std::vector<Part> parts_;
   float ce_, label_smoothing_;
   std::unique_ptr<Taps> student_taps_, teacher_taps_;

@@ -33,6 +33,13 @@ struct IrgOptions {
 /// Features of two places.
 Tensor irg(const Answer& student, const Answer& teacher, const IrgOptions& options = {});
 
+struct DeepOptions {
+  float soft = 0.5f, temperature = 3;
+};
+/// classifier: logits [N, classes] of a layer within the student
+Tensor deep_supervision(const Tensor& classifier, const Tensor& z, const Tensor& labels,
+                        const DeepOptions& options = {});
+
 /// Throws unless both are [N, classes] of one shape.
 void check_logits(const char* who, const Tensor& z, const Tensor& t);
 

@@ -18,14 +18,25 @@ namespace pare::distill {
 struct Answer {
   Tensor logits;                 // [N, classes]
   std::vector<Tensor> features;  // [N, H, W, C] or [N, C], of the places of a term, in their order
+  Tensor images = {};            // [N, H, W, C]
+};
+
+/// Two modules whose outputs are compared.
+struct Place {
+  std::string student, teacher;  // paths
+  bool operator==(const Place&) const = default;
 };
 
 class Term {
  public:
   virtual ~Term() = default;
+  /// For terms that run parts of the networks themselves; both outlive the term. Comes first.
+  virtual void join(nn::Layer& /*student*/, nn::Layer& /*teacher*/,
+                    const std::vector<Place>& /*places*/) {}
   /// Sees one answer of each before training: checks shapes, makes what it learns.
   virtual void prepare(const Answer& /*student*/, const Answer& /*teacher*/, Rng& /*rng*/) {}
-  /// Scalar; `labels` [N] are class indices. The teacher's answer has no history.
+  /// Scalar; `labels` [N] are class indices. The teacher's answer has no history, and is empty for
+  /// terms that do not ask for it.
   virtual Tensor operator()(const Answer& student, const Answer& teacher,
                             const Tensor& labels) const = 0;
   /// What is learned along with the student: regressors, variances.
@@ -38,17 +49,12 @@ struct Number {
   double usual = 0, min = 0;  // min itself is allowed
 };
 
-/// Two modules whose outputs are compared.
-struct Place {
-  std::string student, teacher;  // paths
-  bool operator==(const Place&) const = default;
-};
-
 struct TermInfo {
   std::string name, summary;
   std::vector<Number> numbers;  // in the order of the text; the last one is the weight
   int min_places = 0, max_places = 0;
   std::function<std::unique_ptr<Term>(const std::vector<double>& numbers)> make;
+  bool asks_teacher = true;  // false: it is about the student alone
 };
 
 /// Sorted by name.

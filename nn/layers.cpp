@@ -19,7 +19,7 @@ BatchNorm2d::BatchNorm2d(int64_t channels, const Options& options) : opt(options
 
 Tensor BatchNorm2d::forward(const Tensor& x) {
   return batch_norm(x, weight, bias, running_mean, running_var,
-                    {.train = training, .momentum = opt.momentum, .eps = opt.eps});
+                    {.train = training, .momentum = opt.momentum, .eps = opt.eps, .group = group});
 }
 
 std::string BatchNorm2d::describe() const {

@@ -29,6 +29,7 @@ struct BatchNorm2d final : Module {
 
   Options opt;
   Tensor weight, bias, running_mean, running_var;  // [C] each
+  Communicator* group = nullptr;                   // whose batches are taken as one
 };
 
 struct LayerNorm final : Module {

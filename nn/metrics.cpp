@@ -44,6 +44,12 @@ void Score::add(const Tensor& logits, const Tensor& target, double batch_loss) {
   loss_sum += batch_loss * static_cast<double>(n);
 }
 
+Score& Score::operator+=(const Score& other) {
+  samples += other.samples, hits1 += other.hits1, hits5 += other.hits5;
+  loss_sum += other.loss_sum;
+  return *this;
+}
+
 Score evaluate(Layer& model, BatchSource& source, const std::function<bool(const Score&)>& watch) {
   PARE_CHECK(model, "evaluate: the model is empty");
   const bool training = model->training;

@@ -21,6 +21,8 @@ struct Score {
   /// counts), loss the batch's mean.
   void add(const Tensor& logits, const Tensor& target, double batch_loss);
 
+  Score& operator+=(const Score& other);
+
   double loss() const { return samples > 0 ? loss_sum / static_cast<double>(samples) : 0.0; }
   double top1() const { return percent(hits1); }  // percent
   double top5() const { return percent(hits5); }

@@ -53,7 +53,9 @@ Trainer::Trainer(Layer& model, Optimizer& optimizer, BatchSource& train, BatchSo
       train_(train),
       test_(test),
       options_(std::move(options)),
-      progress_(progress) {
+      group_(options_.group ? *options_.group : no_group()),
+      parallel_(group_, model, options_.beside, optimizer),
+      progress_(group_.first() ? progress : nullptr) {
   PARE_CHECK(model_, "train: the model is empty");
   PARE_CHECK(options_.epochs >= 0, "train: epochs must be >= 0, got ", options_.epochs);
   PARE_CHECK(train_.batches() > 0, "train: the training set has no batch: ", train_.samples(),
@@ -75,6 +77,13 @@ TrainResult Trainer::run() {
   began_ = Clock::now();
   first_step_ = state_.step;
   set_training(model_, true);
+  parallel_.begin();
+  const TrainResult r = run_epochs();
+  group_.meet();  // what the first one saved is there
+  return r;
+}
+
+TrainResult Trainer::run_epochs() {
   while (state_.epoch < options_.epochs) {
     const Stop stop = train_epoch();
     if (stop != Stop::finished) save_last();
@@ -94,7 +103,7 @@ Stop Trainer::train_epoch() {
   const double before = state_.epoch_seconds;
   train_.start(state_.epoch, state_.batch);
   while (state_.batch < state_.batches) {
-    if (options_.stop && options_.stop()) return Stop::interrupted;
+    if (should_stop()) return Stop::interrupted;
     if (options_.max_steps > 0 && state_.step >= options_.max_steps) return Stop::max_steps;
     const std::optional<Batch> batch = train_.next();
     PARE_CHECK(batch, "train: the data ended at batch ", state_.batch, " of ", state_.batches);
@@ -106,6 +115,11 @@ Stop Trainer::train_epoch() {
   return Stop::finished;
 }
 
+/// In a group all must stop after the same step: what they were told after the last one counts.
+bool Trainer::should_stop() const {
+  return group_.alone() ? options_.stop && options_.stop() : asked_to_stop_;
+}
+
 void Trainer::step(const Batch& batch) {
   if (options_.schedule) {
     optimizer_.set_lr(options_.schedule(epochs_done(), static_cast<double>(options_.epochs)));
@@ -114,7 +128,7 @@ void Trainer::step(const Batch& batch) {
   const Tensor loss = objective(logits, batch);
   const float value = loss.item();
   if (!std::isfinite(value)) fail_non_finite(str("the loss is ", value), batch);
-  loss.backward();
+  parallel_.backward(loss, batch.x.dim(0));
   if (options_.clip_grad > 0) {
     const float norm = clip_grad_norm(optimizer_.groups(), options_.clip_grad);
     if (!std::isfinite(norm)) fail_non_finite(str("the gradient norm is ", norm), batch);
@@ -125,9 +139,12 @@ void Trainer::step(const Batch& batch) {
   optimizer_.zero_grad();
   ++state_.batch;
   ++state_.step;
+  Score score;
+  score.add(logits, batch.y, value);
+  if (!group_.alone()) asked_to_stop_ = options_.stop && options_.stop();
+  state_.train += parallel_.finish(score, asked_to_stop_);
   if (options_.after_step) options_.after_step(epochs_done() / epochs);
   if (ema_) ema_->update();
-  state_.train.add(logits, batch.y, value);
 }
 
 double Trainer::epochs_done() const {
@@ -162,6 +179,7 @@ bool Trainer::test_epoch(bool partial) {
   row.seconds = state_.epoch_seconds + seconds_since(start);
   row.images_per_second = rate(state_.train.samples, state_.epoch_seconds);
   state_.test = row.test;
+  parallel_.check_equal();
   if (progress_) progress_->on_epoch(row);
   if (partial) return true;
   ++state_.epoch;
@@ -177,11 +195,17 @@ bool Trainer::test_epoch(bool partial) {
 Score Trainer::evaluate_averaged(bool partial, bool* best) {
   const Averaged averaged(ema_.get());
   const auto start = Clock::now();
-  test_.start(0);
-  const Score test = evaluate(model_, test_, [&](const Score& score) {
-    report(Moment::Phase::test, score, seconds_since(start));
-    return !(options_.stop && options_.stop());
-  });
+  const int64_t first = part_begin(test_.batches(), group_.rank(), group_.size());
+  int64_t left = part_begin(test_.batches(), group_.rank() + 1, group_.size()) - first;
+  Score test;
+  if (left > 0) {
+    test_.start(0, first);
+    test = evaluate(model_, test_, [&](const Score& score) {
+      report(Moment::Phase::test, score, seconds_since(start));
+      return --left > 0 && !(options_.stop && options_.stop());
+    });
+  }
+  test = sum_over(group_, test);
   if (test.samples < test_.samples()) return test;
   *best = partial ? state_.best_epoch < 0 : test.top1() > state_.best_top1;
   if (*best) save_best(test);
@@ -197,9 +221,10 @@ void Trainer::report(Moment::Phase phase, const Score& score, double phase_secon
   const bool training = phase == Moment::Phase::train;
   Moment m{.phase = phase, .epoch = state_.epoch + 1, .epochs = options_.epochs, .score = score};
   m.batches = training ? state_.batches : test_.batches();
-  m.batch = training ? state_.batch : m.batches * score.samples / test_.samples();
+  const int64_t seen = score.samples * (training ? 1 : group_.size());
+  m.batch = training ? state_.batch : std::min(m.batches, m.batches * seen / test_.samples());
   m.lr = optimizer_.lr();
-  m.images_per_second = rate(score.samples, phase_seconds);
+  m.images_per_second = rate(seen, phase_seconds);
   m.seconds_left = seconds_left();
   progress_->on_batch(m);
 }
@@ -215,7 +240,7 @@ double Trainer::seconds_left() const {
 double Trainer::session_seconds() const { return state_.seconds + seconds_since(began_); }
 
 void Trainer::save_last() const {
-  if (options_.dir.empty()) return;
+  if (options_.dir.empty() || !group_.first()) return;
   TrainState now = state_;
   now.seconds = session_seconds();
   save_checkpoint(options_.dir + "/last.safetensors", model_, optimizer_, ema_.get(), now,
@@ -223,7 +248,7 @@ void Trainer::save_last() const {
 }
 
 void Trainer::save_best(const Score& test) const {
-  if (options_.dir.empty()) return;
+  if (options_.dir.empty() || !group_.first()) return;
   Metadata metadata = options_.metadata;
   metadata["epoch"] = std::to_string(state_.epoch + 1);
   metadata["test_top1"] = std::to_string(test.top1());

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "core/batch.h"
+#include "core/communicator.h"
 #include "nn/checkpoint.h"
+#include "nn/data_parallel.h"
 #include "nn/metrics.h"
 #include "nn/optim.h"
 #include "nn/schedule.h"
@@ -70,6 +72,9 @@ struct TrainOptions {
   /// epochs that is done: what changes gradients, and what keeps weights in bounds.
   std::function<void(double progress)> before_step = {}, after_step = {};
   std::function<bool()> stop = {};  // asked between batches; true: save and return
+  /// Processes that train together, each of which has its part of every training batch and all of
+  /// the test set. The first one reports and saves.
+  Communicator* group = nullptr;
 };
 
 struct TrainResult {
@@ -97,7 +102,9 @@ class Trainer {
  private:
   using Clock = std::chrono::steady_clock;
 
+  TrainResult run_epochs();
   TrainResult::Stop train_epoch();
+  bool should_stop() const;
   void step(const Batch& batch);
   /// Epochs done, with the share of the running one.
   double epochs_done() const;
@@ -117,11 +124,14 @@ class Trainer {
   BatchSource& train_;
   BatchSource& test_;
   TrainOptions options_;
+  Communicator& group_;
+  DataParallel parallel_;
   Progress* progress_;
   std::unique_ptr<Ema> ema_;
   TrainState state_;
   Clock::time_point began_;
-  int64_t first_step_ = 0;  // of this session
+  int64_t first_step_ = 0;      // of this session
+  bool asked_to_stop_ = false;  // some process of the group
 };
 
 }  // namespace pare::nn

@@ -18,6 +18,8 @@ int distill_command(int argc, char** argv) {
                    "--data data\n"
                    "  pare distill --teacher resnet56.safetensors --teacher-model resnet56 "
                    "--student resnet20 --quant wbab:W2A2 --loss kd:4:0.7 --loss vid:layer3\n"
+                   "  pare distill --teacher ema --student resnet20 --loss kd:2:0.5 "
+                   "--loss deep:layer1+layer2\n"
                    "\nLosses (--loss), with their numbers and what these are if not given:\n" +
                    distill::describe_terms()},
       argc, argv, [&args](cli::Given& given) {

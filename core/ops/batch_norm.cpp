@@ -7,12 +7,16 @@
 //
 // The result is deferred: relu, a residual sum or an activation quantizer that follows joins the
 // same pass, y = f(scale x + shift + residual), and its derivative joins the backward's two passes.
+//
+// In a group of processes M, mean, var and the two sums in dx are those over all of them; dgamma
+// and dbeta are each process's own, as the gradients of all parameters are.
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "core/autograd.h"
+#include "core/communicator.h"
 #include "core/deferred.h"
 #include "core/kernels/normalize.h"
 #include "core/ops.h"
@@ -48,6 +52,7 @@ struct Rows {
 
 struct Moments {
   Tensor mean, var;  // [C], biased
+  double rows = 0;
 };
 
 /// Two sums per channel of every block of rows.
@@ -87,13 +92,32 @@ BlockSums block_moments(const Tensor& x) {
   return sums;
 }
 
+/// From each process's mean and sum of squares around it to those over all; returns all rows.
+double merge_moments(Communicator& group, double rows, std::span<double> moments) {
+  const size_t C = moments.size() / 2;
+  std::vector<double> sums(2 * C + 1);  // of x, of x^2, of 1
+  for (size_t c = 0; c < C; ++c) {
+    sums[c] = rows * moments[c];
+    sums[C + c] = moments[C + c] + rows * moments[c] * moments[c];
+  }
+  sums[2 * C] = rows;
+  group.sum(sums);
+  const double all = sums[2 * C];
+  for (size_t c = 0; c < C; ++c) {
+    moments[c] = sums[c] / all;
+    moments[C + c] = sums[C + c] - all * moments[c] * moments[c];
+  }
+  return all;
+}
+
 /// The blocks merged in order by Chan's formula in double.
-Moments batch_moments(const Tensor& x) {
+Moments batch_moments(const Tensor& x, Communicator* group) {
   const BlockSums sums = block_moments(x);
   const float* px = x.data();
   const int64_t C = sums.C;
-  Moments m{Tensor::uninit({C}), Tensor::uninit({C})};
-  float *means = m.mean.data(), *vars = m.var.data();
+  Moments m{Tensor::uninit({C}), Tensor::uninit({C}), static_cast<double>(Rows(x).rows)};
+  std::vector<double> moments(static_cast<size_t>(2 * C));
+  double *means = moments.data(), *squared = means + C;
   parallel_for(C, 16, [&](Range channels) {
     for (int64_t c = channels.begin; c < channels.end; ++c) {
       double n = 0, mean = 0,
@@ -109,10 +133,15 @@ Moments batch_moments(const Tensor& x) {
             sums.second(block)[c] - count * offset * offset + delta * delta * n * count / total;
         n = total;
       }
-      means[c] = static_cast<float>(mean);
-      vars[c] = static_cast<float>(std::max(squares / n, 0.0));
+      means[c] = mean;
+      squared[c] = squares;
     }
   });
+  if (group) m.rows = merge_moments(*group, m.rows, moments);
+  for (int64_t c = 0; c < C; ++c) {
+    m.mean.data()[c] = static_cast<float>(means[c]);
+    m.var.data()[c] = static_cast<float>(std::max(squared[c] / m.rows, 0.0));
+  }
   return m;
 }
 
@@ -123,6 +152,8 @@ struct Statistics {
   bool train;
   float eps;                         // this and what follows is for observers
   Tensor running_mean, running_var;  // [C]
+  double rows;                       // of all processes
+  Communicator* group;               // null: this process alone
 };
 
 struct Gradients {
@@ -185,21 +216,25 @@ Gradients normalize_backward(const Statistics& s, const Tensor& residual, kernel
   float *a = coefficients.data(), *b = a + C, *k = b + C;
   float *dbeta = grads.dbeta.data(), *dgamma = grads.dgamma.data();
   const float* inv_std = s.inv_std.data();
+  std::vector<double> totals(static_cast<size_t>(2 * C));
+  double *sum = totals.data(), *product = sum + C;
   parallel_for(C, 16, [&](Range channels) {
     for (int64_t c = channels.begin; c < channels.end; ++c) {
-      double sum = 0, product = 0;
       for (int64_t block = 0; block < static_cast<int64_t>(activated.sums.of.size()); ++block) {
-        sum += activated.sums.first(block)[c];
-        product += activated.sums.second(block)[c];
+        sum[c] += activated.sums.first(block)[c];
+        product[c] += activated.sums.second(block)[c];
       }
-      const double inv = inv_std[c], m = static_cast<double>(r.rows);
-      dbeta[c] = static_cast<float>(sum);
-      dgamma[c] = static_cast<float>(product * inv);
-      a[c] = u.scale[c];
-      b[c] = s.train ? static_cast<float>(-u.scale[c] * inv * inv * product / m) : 0.0f;
-      k[c] = s.train ? static_cast<float>(-u.scale[c] * sum / m) : 0.0f;
+      dbeta[c] = static_cast<float>(sum[c]);
+      dgamma[c] = static_cast<float>(product[c] * inv_std[c]);
     }
   });
+  if (s.group) s.group->sum(totals);
+  for (int64_t c = 0; c < C; ++c) {
+    const double inv = inv_std[c];
+    a[c] = u.scale[c];
+    b[c] = s.train ? static_cast<float>(-u.scale[c] * inv * inv * product[c] / s.rows) : 0.0f;
+    k[c] = s.train ? static_cast<float>(-u.scale[c] * sum[c] / s.rows) : 0.0f;
+  }
   if (!need_dx) return grads;
   // With the activation's derivative already in g, the second pass is linear in it.
   const Tensor from = activated.g ? activated.g : dy;
@@ -286,25 +321,24 @@ Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
   if (quant) rule = quant->rule;
   std::vector<Tensor> inputs{x, gamma, beta, residual};
   if (quant) inputs.insert(inputs.end(), {quant->scale, quant->zero});
-  return record(
-      "batch_norm",
-      {{"eps", s.eps}, {"running_mean", s.running_mean}, {"running_var", s.running_var}}, y, inputs,
-      [s, f, residual = residual.detach(), rule](const Tensor& dy, Needs need) -> Grads {
-        const kernels::Finish finish{f, rule ? &rule->q : nullptr};
-        Gradients g = normalize_backward(s, residual, finish, dy, need[0], need[3]);
-        Grads grads{g.dx, g.dgamma, g.dbeta, g.dresidual};
-        if (!rule) return grads;
-        grads.push_back(need[4] ? Tensor::scalar(rule->scale_grad(g.quant)) : Tensor{});
-        grads.push_back(need[5] ? Tensor::scalar(rule->zero_grad(g.quant)) : Tensor{});
-        return grads;
-      });
+  return record("batch_norm",
+                {{"eps", s.eps}, {"running_mean", s.running_mean}, {"running_var", s.running_var}},
+                y, inputs,
+                [s, f, residual = residual.detach(), rule](const Tensor& dy, Needs need) -> Grads {
+                  const kernels::Finish finish{f, rule ? &rule->q : nullptr};
+                  Gradients g = normalize_backward(s, residual, finish, dy, need[0], need[3]);
+                  Grads grads{g.dx, g.dgamma, g.dbeta, g.dresidual};
+                  if (!rule) return grads;
+                  grads.push_back(need[4] ? Tensor::scalar(rule->scale_grad(g.quant)) : Tensor{});
+                  grads.push_back(need[5] ? Tensor::scalar(rule->zero_grad(g.quant)) : Tensor{});
+                  return grads;
+                });
 }
 
-void update_running(Tensor& running_mean, Tensor& running_var, const Moments& m, int64_t rows,
-                    float momentum) {
+void update_running(Tensor& running_mean, Tensor& running_var, const Moments& m, float momentum) {
   float *mean = running_mean.data(), *var = running_var.data();
   const float *batch_mean = m.mean.data(), *batch_var = m.var.data();
-  const double unbiased = static_cast<double>(rows) / static_cast<double>(rows - 1);
+  const double unbiased = m.rows / (m.rows - 1);
   for (int64_t c = 0; c < running_mean.numel(); ++c) {
     mean[c] = (1 - momentum) * mean[c] + momentum * batch_mean[c];
     var[c] = static_cast<float>((1.0 - momentum) * var[c] + momentum * unbiased * batch_var[c]);
@@ -317,25 +351,28 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
                   Tensor& running_var, const BatchNormOptions& o) {
   PARE_CHECK(x.dims() >= 2, "batch_norm: input must be [..., C]", operand("input", x));
   const int64_t C = x.dim(-1), rows = Rows(x).rows;
+  Communicator* const group = o.train && o.group && !o.group->alone() ? o.group : nullptr;
   for (const Tensor* t : {&gamma, &beta, const_cast<const Tensor*>(&running_mean),
                           const_cast<const Tensor*>(&running_var)}) {
     const bool optional = t == &gamma || t == &beta;
     PARE_CHECK((optional && !*t) || (t->dims() == 1 && t->dim(0) == C), "batch_norm: input has ", C,
                " channels, a parameter has ", *t ? t->shape().str() : "none", operand("input", x));
   }
-  PARE_CHECK(!o.train || rows > 1, "batch_norm: training needs more than one value per channel",
-             operand("input", x));
+  PARE_CHECK(!o.train || group || rows > 1,
+             "batch_norm: training needs more than one value per channel", operand("input", x));
 
   Statistics s{x.detach(), {},    Tensor::uninit({C}), Tensor::uninit({C}), Tensor::uninit({C}),
-               o.train,    o.eps, running_mean,        running_var};
+               o.train,    o.eps, running_mean,        running_var,         0,
+               group};
   Moments m;
   if (o.train) {
-    m = batch_moments(x);
-    update_running(running_mean, running_var, m, rows, o.momentum);
+    m = batch_moments(x, group);
+    update_running(running_mean, running_var, m, o.momentum);
   } else {
     m = {running_mean.clone(), running_var.detach()};
   }
   s.mean = m.mean;
+  s.rows = m.rows;
   for (int64_t c = 0; c < C; ++c) {
     const float inv = static_cast<float>(1.0 / std::sqrt(double{m.var.data()[c]} + o.eps));
     const float scale = gamma ? gamma.data()[c] * inv : inv;

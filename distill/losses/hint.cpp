@@ -38,7 +38,7 @@ namespace parts {
 TermInfo hint() {
   return {"hint",
           "features themselves, through a learned 1x1 convolution, arXiv:1412.6550",
-          {{"weight", 100, 0}},
+          {{"weight", 1, 0}},
           1,
           8,
           [](const std::vector<double>&) { return std::make_unique<Hint>(); }};

@@ -12,10 +12,11 @@ namespace pare::test {
 inline void check_equal_weights(const std::string& a, const std::string& b) {
   const auto fa = safetensors::read(a), fb = safetensors::read(b);
   REQUIRE(fa.entries.size() == fb.entries.size());
-  for (const auto& [name, entry] : fa.entries) {
+  for (const auto& item : fa.entries) {  // clang 14: a lambda, as CAPTURE makes, takes no binding
+    const std::string& name = item.first;
     CAPTURE(name);
     REQUIRE(fb.has(name));
-    CHECK(entry.bytes == fb.at(name).bytes);
+    CHECK(item.second.bytes == fb.at(name).bytes);
   }
 }
 

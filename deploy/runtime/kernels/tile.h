@@ -1,0 +1,83 @@
+#pragma once
+// The inner loops of convolution, per instruction set. All see their input as words of 32 bits: a
+// float, four codes or 32 signs, and their weights as panels [words][16]: one word for each of 16
+// filters. An instruction set brings its own of each, and all give the same bytes.
+
+#include <cstdint>
+
+namespace pare::runtime::kernels {
+
+inline constexpr int kPanel = 16;   // filters of a panel
+inline constexpr int kMaxRows = 8;  // pixels of a tile
+inline constexpr int kMaxPanels = 3;
+inline constexpr int kMaxSignWords = 4096;  // of a window
+
+/// `rows` pixels times `panels` panels. The window of a pixel is `runs` runs of `run` words.
+struct Tile {
+  const uint32_t* x;       // window of the first pixel
+  int64_t x_pixel;         // words to the window of the next one
+  const int64_t* offsets;  // [runs]: words from the window's start
+  int64_t runs, run;
+  const uint32_t* w;     // [panels][runs * run][16]
+  const void* start;     // [panels * 16] of what raw is: sums begin with it; not of signs
+  const uint32_t* mask;  // of signs: which are there; null: all
+  const int32_t* const*
+      base;   // of signs, for each pixel: [panels * 16] what nothing differing gives
+  void* raw;  // [rows][panels * 16], float or int32_t
+};
+
+/// raw = scale * sum + bias and what follows, for rows of `count` channels.
+struct FinishTile {
+  const void* raw;
+  int64_t raw_row;
+  int64_t rows, count;
+  const float *scale, *bias;  // [count]
+  float min, max;
+  int32_t zero;
+  bool half_away;
+  void* y;
+  int64_t y_row;  // elements
+};
+
+/// y = round(clamp(scale_a (a - zero_a) + scale_b (b - zero_b), min, max)) + zero
+struct AddCodes {
+  const uint8_t *a, *b;
+  int64_t n;
+  float scale_a, scale_b;
+  int32_t zero_a, zero_b, zero;
+  float min, max;
+  bool half_away;
+  uint8_t* y;
+};
+
+using TileKernel = void (*)(const Tile&) noexcept;
+using FinishKernel = void (*)(const FinishTile&) noexcept;
+
+struct Kernels {
+  const char* name;
+  int rows, panels;                         // of the largest tile
+  TileKernel floats[kMaxRows][kMaxPanels];  // [rows - 1][panels - 1]
+  TileKernel codes[kMaxRows][kMaxPanels];
+  void (*signs)(const Tile&, int64_t rows, int64_t panels) noexcept;
+  FinishKernel float_to_float, int_to_float, int_to_code;
+  void (*int_to_bits)(const int32_t* raw, const int32_t* threshold, int64_t count,
+                      uint32_t* y) noexcept;  // count <= 16; the bits of y[0]
+  void (*add_codes)(const AddCodes&) noexcept;
+  /// raw[c] = sum over taps of (x[tap][c] - zero) w[tap][c]; a null tap is outside of the image.
+  void (*depthwise_codes)(const uint8_t* const* x, const int8_t* w, int64_t taps, int64_t channels,
+                          int32_t zero, int32_t* raw) noexcept;
+  void (*depthwise_floats)(const float* const* x, const float* w, int64_t taps, int64_t channels,
+                           float zero, float* raw) noexcept;
+};
+
+extern const Kernels kPortable, kAvx2, kAvx512, kAvx512Popcount;
+
+/// The best for this CPU, or what PARE_ISA names (portable, avx2, avx512). Throws on a name that is
+/// unknown or needs another CPU.
+const Kernels& active();
+/// Of every instruction set this CPU has, worst first.
+const Kernels* const* supported(int* count);
+/// Used from now on; null: what the CPU and PARE_ISA say.
+void force(const Kernels* kernels);
+
+}  // namespace pare::runtime::kernels

@@ -1,0 +1,23 @@
+// The same with VPOPCNTDQ, which counts bits in one instruction: tiles of 8 pixels x 48 filters; 24
+// of 32 registers accumulate.
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "deploy/runtime/kernels/tile.h"
+
+namespace pare::runtime::kernels {
+namespace avx512_popcount {
+namespace {
+
+constexpr bool kPopcount = true;
+#include "deploy/runtime/kernels/tile_avx512-inl.h"
+constexpr int kRows = 8, kPanels = 3;
+#include "deploy/runtime/kernels/tile-inl.h"
+
+}  // namespace
+}  // namespace avx512_popcount
+
+const Kernels kAvx512Popcount = avx512_popcount::make("avx512+popcnt");
+
+}  // namespace pare::runtime::kernels
+#endif

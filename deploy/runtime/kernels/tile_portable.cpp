@@ -1,0 +1,87 @@
+// Any CPU, with the compiler's vectors of four: tiles of 2 pixels x 16 filters.
+#include <cstring>
+
+#include "deploy/runtime/kernels/tile.h"
+
+namespace pare::runtime::kernels {
+namespace portable {
+namespace {
+
+struct V {
+  static constexpr int kLanes = 4;
+  static constexpr bool kFinishes = false;
+  using Bits [[gnu::vector_size(16)]] = uint32_t;
+  using Ints [[gnu::vector_size(16)]] = int32_t;
+  using Floats [[gnu::vector_size(16)]] = float;
+
+  template <class To, class From>
+  static To read(const From* p) {
+    To v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+  }
+
+  struct Float {
+    using Reg = Floats;
+    using Weight = Floats;
+    using Input = float;
+    using Out = float;
+    static Reg start(const float* p) { return read<Floats>(p); }
+    static Weight weight(const uint32_t* w) { return read<Floats>(w); }
+    static Input input(const uint32_t* x) { return read<float>(x); }
+    static Reg dot(Reg acc, Input x, Weight w) {
+      for (int i = 0; i < kLanes; ++i) acc[i] = __builtin_fmaf(x, w[i], acc[i]);
+      return acc;
+    }
+    static void store(float* y, Reg acc) { std::memcpy(y, &acc, sizeof acc); }
+  };
+
+  struct Code {
+    using Reg = Ints;
+    using Weight = Ints;
+    using Input = uint32_t;
+    using Out = int32_t;
+    static Reg start(const int32_t* p) { return read<Ints>(p); }
+    static Weight weight(const uint32_t* w) { return read<Ints>(w); }
+    static Input input(const uint32_t* x) { return *x; }
+    static Reg dot(Reg acc, Input x, Weight w) {
+      for (int i = 0; i < 4; ++i) {
+        const Ints byte = (Ints)((Bits)w << (24 - 8 * i)) >> 24;
+        acc += byte * static_cast<int32_t>(x >> (8 * i) & 255);
+      }
+      return acc;
+    }
+    static void store(int32_t* y, Reg acc) { std::memcpy(y, &acc, sizeof acc); }
+  };
+
+  static Bits none() { return Bits{}; }
+  static Bits load(const uint32_t* w) { return read<Bits>(w); }
+  static Bits differ(const uint32_t* x, Bits w) { return w ^ *x; }
+  static Bits differ(const uint32_t* x, Bits w, Bits mask) { return (w ^ *x) & mask; }
+  static Bits both(Bits a, Bits b) { return a & b; }
+  static Bits either(Bits a, Bits b) { return a ^ b; }
+  static void add(Bits a, Bits b, Bits c, Bits& sum, Bits& carry) {
+    carry = (a & b) | ((a ^ b) & c);
+    sum = a ^ b ^ c;
+  }
+  static Bits count(Bits total, Bits a, int weight) {
+    a -= a >> 1 & 0x55555555u;
+    a = (a & 0x33333333u) + (a >> 2 & 0x33333333u);
+    a = (a + (a >> 4)) & 0x0f0f0f0fu;
+    return total + (a * 0x01010101u >> 24) * static_cast<uint32_t>(weight);
+  }
+  static void store_rest(int32_t* y, const int32_t* base, Bits d) {
+    const Ints rest = read<Ints>(base) - (Ints)(d + d);
+    std::memcpy(y, &rest, sizeof rest);
+  }
+};
+
+constexpr int kRows = 2, kPanels = 1;
+#include "deploy/runtime/kernels/tile-inl.h"
+
+}  // namespace
+}  // namespace portable
+
+const Kernels kPortable = portable::make("portable");
+
+}  // namespace pare::runtime::kernels

@@ -1,0 +1,263 @@
+#include "deploy/runtime/ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "deploy/runtime/kernels/tile.h"
+#include "deploy/runtime/pooling.h"
+
+namespace pare::runtime {
+
+namespace {
+
+float round_by(float t, bool half_away) { return half_away ? std::round(t) : std::nearbyint(t); }
+
+float limited(float t, const Finish& f) {
+  t = t > f.min ? t : f.min;  // NaN becomes min
+  return t < f.max ? t : f.max;
+}
+
+uint8_t code_of(float t, const Finish& f, int32_t zero) {
+  return static_cast<uint8_t>(static_cast<int32_t>(round_by(limited(t, f), f.half_away)) + zero);
+}
+
+/// What an op sees of its buffers, for a range of elements [begin, end).
+struct Piece {
+  const Program& program;
+  const Op& op;
+  const uint8_t* const* x;
+  uint8_t* y;
+  int64_t begin, end;
+
+  const Buffer& in(size_t i = 0) const {
+    return program.buffers[static_cast<size_t>(op.inputs[i])];
+  }
+  const Buffer& out() const { return program.buffers[static_cast<size_t>(op.output)]; }
+  const float* floats(size_t i = 0) const { return reinterpret_cast<const float*>(x[i]); }
+  float* to() const { return reinterpret_cast<float*>(y); }
+};
+
+void add(const Piece& p) {
+  const Finish& f = p.op.finish;
+  const Buffer &a = p.in(0), &b = p.in(1);
+  if (a.type == Type::f32) {
+    const float *from = p.floats(0), *and_from = p.floats(1);
+    for (int64_t i = p.begin; i < p.end; ++i) {
+      p.to()[i] = limited(f.scale[0] * from[i] + f.scale[1] * and_from[i], f);
+    }
+  } else if (p.out().type == Type::u8) {
+    kernels::active().add_codes({p.x[0] + p.begin, p.x[1] + p.begin, p.end - p.begin, f.scale[0],
+                                 f.scale[1], a.zero, b.zero, p.out().zero, f.min, f.max,
+                                 f.half_away, p.y + p.begin});
+  } else {
+    for (int64_t i = p.begin; i < p.end; ++i) {
+      const float left = static_cast<float>(p.x[0][i] - a.zero) * f.scale[0];
+      const float right = static_cast<float>(p.x[1][i] - b.zero) * f.scale[1];
+      p.to()[i] = limited(left + right, f);
+    }
+  }
+}
+
+void mul(const Piece& p) {
+  const int64_t c = p.in().c;
+  for (int64_t i = p.begin; i < p.end; ++i) {
+    p.to()[i] = limited(p.floats(0)[i] * p.floats(1)[i % c], p.op.finish);
+  }
+}
+
+void affine(const Piece& p) {
+  const Finish& f = p.op.finish;
+  const int64_t c = p.in().c;
+  for (int64_t i = p.begin; i < p.end; ++i) {
+    const auto channel = static_cast<size_t>(i % c);
+    p.to()[i] = limited(p.floats()[i] * f.scale[channel] + f.bias[channel], f);
+  }
+}
+
+uint8_t encoded(float x, const Op& op, int32_t zero) {
+  const Finish& f = op.finish;
+  const float s = f.scale[0];
+  switch (op.encoding) {
+    case Encoding::multiply: {
+      const float t = x * s;
+      const float part = t > 0 ? std::min(t, 1.0f) : 0.0f;
+      return code_of(part * f.max, f, zero);
+    }
+    case Encoding::ternary:
+      return static_cast<uint8_t>((x > s) - (x < -s) + zero);
+    case Encoding::divide:
+      break;
+  }
+  const auto z = static_cast<float>(zero);
+  if (!f.shift_first) return code_of(x / s, f, zero);
+  const Finish shifted{.min = f.min + z, .max = f.max + z, .half_away = f.half_away};
+  return code_of(x / s + z, shifted, 0);
+}
+
+bool sign_at(const uint8_t* bits, int64_t c) { return bits[c / 8] >> (c % 8) & 1; }
+
+void bits_of(const Piece& p) {
+  const int64_t c = p.in().c, bytes = p.out().pixel_bytes();
+  for (int64_t pixel = p.begin / c; pixel < p.end / c; ++pixel) {
+    uint8_t* to = p.y + pixel * bytes;
+    std::memset(to, 0, static_cast<size_t>(bytes));
+    for (int64_t i = 0; i < c; ++i) {
+      to[i / 8] = static_cast<uint8_t>(to[i / 8] | (p.floats()[pixel * c + i] >= 0) << (i % 8));
+    }
+  }
+}
+
+void from_bits(const Piece& p) {
+  const int64_t c = p.in().c, bytes = p.in().pixel_bytes();
+  const bool codes = p.out().type == Type::u8;
+  for (int64_t i = p.begin; i < p.end; ++i) {
+    const bool plus = sign_at(p.x[0] + i / c * bytes, i % c);
+    if (codes) {
+      p.y[i] = plus ? 2 : 0;
+    } else {
+      p.to()[i] = plus ? 1.0f : -1.0f;
+    }
+  }
+}
+
+void convert(const Piece& p) {
+  const Buffer &in = p.in(), &out = p.out();
+  if (in.type == Type::bits) return from_bits(p);
+  if (out.type == Type::bits) return bits_of(p);
+  if (out.type == Type::u8) {
+    for (int64_t i = p.begin; i < p.end; ++i) p.y[i] = encoded(p.floats()[i], p.op, out.zero);
+    return;
+  }
+  if (in.type == Type::f32) {
+    std::copy(p.floats() + p.begin, p.floats() + p.end, p.to() + p.begin);
+    return;
+  }
+  for (int64_t i = p.begin; i < p.end; ++i) {
+    p.to()[i] = static_cast<float>(p.x[0][i] - in.zero) * in.scale;
+  }
+}
+
+float value_of(const Op& op, float x) {
+  switch (op.function) {
+    case Function::leaky_relu:
+      return x > 0 ? x : x * op.finish.scale[0];
+    case Function::hard_swish:
+      return x * std::min(std::max(x + 3.0f, 0.0f), 6.0f) / 6.0f;
+    case Function::silu:
+      return x / (1.0f + std::exp(-x));
+    case Function::sigmoid:
+      return 1.0f / (1.0f + std::exp(-x));
+    case Function::tanh:
+      return std::tanh(x);
+  }
+  return x;
+}
+
+void function(const Piece& p) {
+  for (int64_t i = p.begin; i < p.end; ++i) p.to()[i] = value_of(p.op, p.floats()[i]);
+}
+
+// What only moves values, whole pixels of a row at a time.
+
+void concat(const Piece& p) {
+  const int64_t element = p.out().type == Type::f32 ? 4 : 1, whole = p.out().pixel_bytes();
+  for (int64_t pixel = p.begin / p.out().c; pixel < p.end / p.out().c; ++pixel) {
+    uint8_t* to = p.y + pixel * whole;
+    for (size_t i = 0; i < p.op.inputs.size(); ++i) {
+      const int64_t bytes = p.in(i).c * element;
+      to = std::copy_n(p.x[i] + pixel * bytes, bytes, to);
+    }
+  }
+}
+
+void pad(const Piece& p) {
+  const int64_t element = p.out().type == Type::f32 ? 4 : 1;
+  const int64_t from = p.in().pixel_bytes(), to = p.out().pixel_bytes();
+  const int nothing = p.out().type == Type::u8 ? p.out().zero : 0;
+  for (int64_t pixel = p.begin / p.out().c; pixel < p.end / p.out().c; ++pixel) {
+    uint8_t* y = p.y + pixel * to;
+    std::memset(y, nothing, static_cast<size_t>(to));
+    std::copy_n(p.x[0] + pixel * from, from, y + p.op.pad_before * element);
+  }
+}
+
+void shuffle(const Piece& p) {
+  const int64_t c = p.in().c, groups = p.op.groups, each = c / groups;
+  const int64_t bytes = p.in().pixel_bytes();
+  for (int64_t pixel = p.begin / c; pixel < p.end / c; ++pixel) {
+    const uint8_t* x = p.x[0] + pixel * bytes;
+    uint8_t* y = p.y + pixel * bytes;
+    if (p.in().type == Type::bits) std::memset(y, 0, static_cast<size_t>(bytes));
+    for (int64_t g = 0; g < groups; ++g) {
+      for (int64_t j = 0; j < each; ++j) {
+        const int64_t from = g * each + j, to = j * groups + g;
+        if (p.in().type == Type::f32) {
+          std::memcpy(y + to * 4, x + from * 4, 4);
+        } else if (p.in().type == Type::u8) {
+          y[to] = x[from];
+        } else {
+          y[to / 8] = static_cast<uint8_t>(y[to / 8] | sign_at(x, from) << (to % 8));
+        }
+      }
+    }
+  }
+}
+
+void flatten(const Piece& p) {
+  const int64_t c = p.in().c, pixels = p.in().pixels();
+  if (pixels == 1) return static_cast<void>(std::copy_n(p.x[0], p.in().bytes(), p.y));
+  for (int64_t i = 0; i < c; ++i) {
+    for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+      if (p.in().type == Type::f32) {
+        p.to()[i * pixels + pixel] = p.floats()[pixel * c + i];
+      } else {
+        p.y[i * pixels + pixel] = p.x[0][pixel * c + i];
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int64_t op_units(const Program& program, const Op& op) {
+  const Buffer& out = program.buffers[static_cast<size_t>(op.output)];
+  // Rows are worth a thread from some thousand values on.
+  const bool whole = op.kind == OpKind::flatten || out.h < 8 || out.numel() < 8192;
+  return whole ? 1 : out.h / 4;
+}
+
+void run_op(const Program& program, const Op& op, int64_t unit, const uint8_t* const* x,
+            uint8_t* y) {
+  const Buffer& out = program.buffers[static_cast<size_t>(op.output)];
+  const int64_t units = op_units(program, op);
+  const int64_t r0 = out.h * unit / units, r1 = out.h * (unit + 1) / units;
+  const int64_t row = int64_t{out.w} * out.c;
+  if (op.kind == OpKind::max_pool || op.kind == OpKind::avg_pool) {
+    return run_pool(program, op, r0, r1, x[0], y);
+  }
+  const Piece p{program, op, x, y, r0 * row, r1 * row};
+  switch (op.kind) {
+    case OpKind::add:
+      return add(p);
+    case OpKind::mul:
+      return mul(p);
+    case OpKind::affine:
+      return affine(p);
+    case OpKind::convert:
+      return convert(p);
+    case OpKind::function:
+      return function(p);
+    case OpKind::concat:
+      return concat(p);
+    case OpKind::pad:
+      return pad(p);
+    case OpKind::shuffle:
+      return shuffle(p);
+    default:
+      return flatten(p);
+  }
+}
+
+}  // namespace pare::runtime

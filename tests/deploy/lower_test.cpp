@@ -1,0 +1,90 @@
+#include "deploy/lower.h"
+
+#include <doctest/doctest.h>
+
+#include <sstream>
+
+#include "tests/deploy/nets.h"
+#include "tests/support/message.h"
+
+namespace pare {
+namespace {
+
+using namespace test;
+
+models::Options small(std::vector<int64_t> widths, int64_t size = 16) {
+  models::Options o;
+  o.widths = std::move(widths);
+  o.image = {size, size, 3};
+  return o;
+}
+
+const models::Options kResNet = small({8, 16, 24});
+const models::Options kNin = small({32, 24, 48, 40, 32, 32, 64, 32});
+const models::Options kGrouped = small({64, 64, 64, 64, 64, 64, 64, 64});
+
+struct Case {
+  NetOptions net;
+  double gap;  // of logits, as a part of their spread
+};
+
+// Floats differ by the order of sums alone. Where floats are rounded to codes a value on the edge
+// may take the next code, which later layers see.
+const std::vector<Case> kCases = {
+    {{"resnet20", "", kResNet}, 1e-4},     {{"nin", "", kNin}, 1e-4},
+    {{"nin_gc", "", kGrouped}, 1e-4},      {{"resnet20", "uniform:W8A8", kResNet}, 0.05},
+    {{"nin", "uniform:W8A8", kNin}, 0.05}, {{"nin_gc", "uniform:W4A8", kGrouped}, 0.05},
+    {{"nin", "wbab:W2A2", kNin}, 1e-3},
+};
+
+TEST_CASE("a lowered network computes what the network computes") {
+  for (const Case& c : kCases) {
+    CAPTURE(c.net.model);
+    CAPTURE(c.net.scheme);
+    nn::Layer model = net(c.net);
+    const deploy::Lowered lowered = deploy::lower(model, images(1, c.net.options.image));
+    runtime::Session session(lowered.program, 1);
+    const Tensor x = images(24, c.net.options.image, 77);
+    const Tensor y = run(session, x), want = forward(model, x);
+    int64_t same = 0;
+    for (int64_t i = 0; i < x.dim(0); ++i) same += argmax(y, i) == argmax(want, i);
+    CHECK(same == x.dim(0));
+    CHECK(largest_gap(y, want) < c.gap);
+  }
+}
+
+TEST_CASE("files are as small as their bits say: NIN with groups, 2.3 MB in float32") {
+  const auto bytes = [](const std::string& scheme) {
+    nn::Layer model = net({"nin_gc", scheme});
+    return deploy::lower(model, images(1, {32, 32, 3})).report.bytes;
+  };
+  CHECK(bytes("") <= 2360000);
+  CHECK(bytes("wbab:W2A2") <= 210000);
+  CHECK(bytes("wbab:W3A2") <= 280000);
+  CHECK(bytes("uniform:W8A8,edges=uniform:8") <= 620000);
+}
+
+TEST_CASE("what has no counterpart is refused by name") {
+  models::Options o = kNin;
+  nn::Layer model = net({"nin", "A=uniform:16,W=uniform:8", o});
+  const auto lower = [&] { deploy::lower(model, images(1, o.image)); };
+  CHECK(contains(message_of(lower), "16 bits"));
+  nn::Layer scaled = net({"nin", "wbab:W2A2,xnor=on", o});
+  CHECK(contains(message_of([&] { deploy::lower(scaled, images(1, o.image)); }), "lower: model."));
+}
+
+TEST_CASE("a report has a line for each layer") {
+  nn::Layer model = net({"nin", "wbab:W2A2", kNin});
+  const deploy::Lowered lowered = deploy::lower(model, images(1, kNin.image));
+  std::ostringstream text;
+  text << lowered.report;
+  CHECK(lowered.report.rows.size() == 9);
+  CHECK(lowered.report.rows[1].weights == "binary");
+  CHECK(lowered.report.rows[1].input == "signs");
+  CHECK(lowered.report.rows[8].weights == "float");
+  CHECK(contains(text.str(), "model.1.conv"));
+  CHECK(contains(text.str(), "9 layers, "));
+}
+
+}  // namespace
+}  // namespace pare

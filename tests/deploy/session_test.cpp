@@ -1,0 +1,195 @@
+// Kernels against the plain loops of reference.h: equal to the last bit, on every instruction set
+// and for any number of threads and images.
+
+#include "deploy/runtime/session.h"
+
+#include <doctest/doctest.h>
+
+#include <random>
+
+#include "core/rng.h"
+#include "deploy/lower.h"
+#include "tests/deploy/nets.h"
+#include "tests/deploy/reference.h"
+#include "tests/support/message.h"
+
+namespace pare {
+namespace {
+
+using namespace test;
+using runtime::Coding;
+
+Tensor meaning(const Program& program, const Tensor& x) {
+  Reference reference(program);
+  std::vector<float> all;
+  for (int64_t i = 0; i < x.dim(0); ++i) {
+    const std::vector<float> y = reference.run(x.data() + i * x.numel() / x.dim(0));
+    all.insert(all.end(), y.begin(), y.end());
+  }
+  Tensor y = Tensor::uninit({x.dim(0), static_cast<int64_t>(all.size()) / x.dim(0)});
+  std::copy(all.begin(), all.end(), y.data());
+  return y;
+}
+
+/// On every instruction set, with one thread, and three for few and for many images.
+void check_meaning(const Program& program, const Tensor& x) {
+  const Tensor want = meaning(program, x);
+  for (const std::string isa : runtime::instruction_sets()) {
+    CAPTURE(isa);
+    const WithIsa forced(isa.c_str());
+    for (int threads : {1, 3}) {
+      CAPTURE(threads);
+      runtime::Session session(program, threads);
+      CHECK(same_bytes(run(session, x), want));
+      Tensor first = Tensor::uninit({1, want.dim(1)});
+      session.run(x.data(), 1, first.data());
+      CHECK(!std::memcmp(first.data(), want.data(), static_cast<size_t>(want.dim(1)) * 4));
+    }
+  }
+}
+
+struct ConvCase {
+  Type in, out;
+  Coding coding;
+  int32_t h, w, c, filters, groups;
+  runtime::Window window;
+  bool half_away = false;
+};
+
+std::vector<int8_t> numbers(Coding coding, size_t n, std::mt19937& random) {
+  std::vector<int8_t> all(n);
+  for (int8_t& v : all) {
+    const auto r = static_cast<int>(random() % 256) - 128;
+    v = static_cast<int8_t>(coding == Coding::s8        ? r
+                            : coding == Coding::s4      ? r & 15
+                            : coding == Coding::s2      ? r & 3
+                            : coding == Coding::ternary ? (r + 128) % 3 - 1
+                                                        : (r & 1) * 2 - 1);
+    if (coding == Coding::s4) v = static_cast<int8_t>(v - 8);
+    if (coding == Coding::s2) v = static_cast<int8_t>(v - 2);
+  }
+  return all;
+}
+
+/// float image -> convert -> convolution -> convert -> float
+Program conv_program(const ConvCase& c) {
+  std::mt19937 random(7);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  const runtime::Window& w = c.window;
+  const int32_t oh = (c.h + 2 * w.ph - w.dh * (w.kh - 1) - 1) / w.sh + 1;
+  const int32_t ow = (c.w + 2 * w.pw - w.dw * (w.kw - 1) - 1) / w.sw + 1;
+  Program p;
+  p.buffers = {{"image", Type::f32, c.h, c.w, c.c},
+               {"in", c.in, c.h, c.w, c.c, 0.02f, c.in == Type::u8 ? 117 : 0},
+               {"out", c.out, oh, ow, c.filters, 0.5f, c.out == Type::u8 ? 3 : 0},
+               {"result", Type::f32, oh, ow, c.filters}};
+  p.input = 0, p.output = 3;
+  Op encode{.name = "encode", .kind = OpKind::convert, .inputs = {0}, .output = 1};
+  if (c.in == Type::u8) encode.finish = {.scale = {0.02f}, .min = -117, .max = 138};
+  Op conv{.name = "conv", .inputs = {1}, .output = 2, .window = w, .groups = c.groups};
+  conv.coding = c.coding;
+  const int64_t n = int64_t{w.kh} * w.kw * (c.c / c.groups);
+  std::vector<uint8_t> bytes;
+  for (int32_t f = 0; f < c.filters; ++f) {
+    std::vector<uint8_t> packed(static_cast<size_t>(runtime::filter_bytes(c.coding, n)));
+    if (c.coding == Coding::f32) {
+      for (int64_t i = 0; i < n; ++i) {
+        const float v = uniform(random);
+        std::memcpy(packed.data() + 4 * i, &v, 4);
+      }
+    } else {
+      runtime::pack_filter(c.coding, numbers(c.coding, static_cast<size_t>(n), random).data(), n,
+                           packed.data());
+    }
+    bytes.insert(bytes.end(), packed.begin(), packed.end());
+    if (c.out == Type::bits) {
+      conv.finish.threshold.push_back(static_cast<int32_t>(random() % 21) - 10);
+    } else {
+      conv.finish.scale.push_back(0.01f * uniform(random));
+      conv.finish.bias.push_back(uniform(random));
+    }
+  }
+  conv.weights = runtime::Bytes::of(std::move(bytes));
+  conv.finish.half_away = c.half_away;
+  if (c.out == Type::u8) conv.finish.min = -3, conv.finish.max = 97.5f;
+  if (c.out == Type::f32) conv.finish.min = -0.9f;
+  Op decode{.name = "decode", .kind = OpKind::convert, .inputs = {2}, .output = 3};
+  p.ops = {encode, conv, decode};
+  return p;
+}
+
+constexpr runtime::Window k1x1{};
+constexpr runtime::Window k3x3{.kh = 3, .kw = 3, .ph = 1, .pw = 1};
+constexpr runtime::Window k5x5s2{.kh = 5, .kw = 5, .sh = 2, .sw = 2, .ph = 2, .pw = 2};
+constexpr runtime::Window k3x2d2{
+    .kh = 3, .kw = 2, .sh = 1, .sw = 2, .ph = 2, .pw = 1, .dh = 2, .dw = 2};
+
+const std::vector<ConvCase> kConvs = {
+    // in, out, weights, h, w, c, filters, groups, window
+    {Type::u8, Type::u8, Coding::s8, 9, 11, 3, 20, 1, k3x3},
+    {Type::u8, Type::u8, Coding::s8, 13, 13, 16, 160, 1, k1x1},
+    {Type::u8, Type::f32, Coding::s4, 8, 8, 48, 48, 1, k5x5s2},
+    {Type::u8, Type::u8, Coding::s2, 7, 7, 12, 33, 3, k3x3, true},
+    {Type::u8, Type::bits, Coding::s8, 10, 9, 3, 50, 1, k5x5s2},
+    {Type::u8, Type::f32, Coding::ternary, 9, 9, 10, 10, 2, k3x2d2},
+    {Type::u8, Type::u8, Coding::s8, 9, 9, 37, 37, 37, k3x3},
+    {Type::u8, Type::bits, Coding::binary, 12, 12, 64, 64, 4, k1x1},
+    {Type::bits, Type::bits, Coding::binary, 9, 9, 96, 70, 1, k5x5s2},
+    {Type::bits, Type::f32, Coding::binary, 8, 8, 192, 48, 1, k1x1},
+    {Type::bits, Type::bits, Coding::binary, 7, 7, 128, 128, 8, k3x3},
+    {Type::bits, Type::u8, Coding::ternary, 9, 8, 72, 42, 3, k3x3},
+    {Type::bits, Type::bits, Coding::ternary, 9, 9, 33, 17, 1, k3x2d2},
+    {Type::bits, Type::f32, Coding::binary, 3, 3, 320, 64, 1, k3x3},
+    {Type::f32, Type::f32, Coding::f32, 9, 9, 3, 50, 1, k3x3},
+    {Type::f32, Type::f32, Coding::f32, 9, 7, 12, 30, 3, k5x5s2},
+    {Type::f32, Type::f32, Coding::s8, 8, 8, 24, 24, 24, k3x3},
+    {Type::f32, Type::f32, Coding::binary, 8, 8, 24, 64, 1, k1x1},
+};
+
+TEST_CASE("convolutions of every kind mean what they say") {
+  Rng rng(5);
+  for (const ConvCase& c : kConvs) {
+    const std::string coding = runtime::coding_name(c.coding);
+    CAPTURE(coding);
+    CAPTURE(static_cast<int>(c.in));
+    CAPTURE(static_cast<int>(c.out));
+    CAPTURE(c.c);
+    check_meaning(conv_program(c), Tensor::normal({3, c.h, c.w, c.c}, rng));
+  }
+}
+
+TEST_CASE("sums of 16-bit products would saturate; these do not") {
+  ConvCase c{Type::u8, Type::f32, Coding::s8, 4, 4, 64, 16, 1, k3x3};
+  Program p = conv_program(c);
+  p.ops[1].weights = runtime::Bytes::of(std::vector<uint8_t>(9 * 64 * 16, 0x80));  // -128
+  const Tensor x = Tensor::full({2, 4, 4, 64}, 100.0f);                            // code 255
+  check_meaning(p, x);
+}
+
+struct NetCase {
+  std::string model, scheme, order;
+  std::vector<int64_t> widths;
+  int64_t size;
+};
+
+TEST_CASE("lowered networks mean what they say") {
+  const std::vector<NetCase> cases = {
+      {"resnet20", "", "", {8, 8, 12}, 8},
+      {"resnet20", "uniform:W8A8,keep=none", "", {8, 8, 12}, 8},
+      {"nin_gc", "wbab:W3A2", "", {64, 64, 64, 64, 64, 64, 64, 64}, 8},
+      {"nin", "wbab:W2A2", "bacp", {32, 24, 48, 40, 32, 32, 64, 32}, 8},
+      {"nin", "wbab:W2A2", "acbp", {32, 24, 48, 40, 32, 32, 64, 32}, 8},
+      {"nin", "wqaq:W4A4", "", {32, 24, 48, 40, 32, 32, 64, 32}, 8},
+  };
+  for (const NetCase& c : cases) {
+    CAPTURE(c.model);
+    CAPTURE(c.scheme);
+    models::Options o;
+    o.widths = c.widths, o.order = c.order, o.image = {c.size, c.size, 3};
+    nn::Layer model = net({c.model, c.scheme, o});
+    check_meaning(deploy::lower(model, images(1, o.image)).program, images(2, o.image, 9));
+  }
+}
+
+}  // namespace
+}  // namespace pare
