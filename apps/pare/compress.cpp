@@ -40,9 +40,7 @@ void CompressArgs::fields(cli::Fields& f) {
 void CompressArgs::check(const cli::Given& given) const {
   PARE_CHECK(!weights.empty(), "--weights is needed: the trained model to compress");
   PARE_CHECK(!out.empty(), "--out is needed: where the compressed checkpoint goes");
-  for (const char* flag : {"lr", "batch-size"}) {
-    PARE_CHECK(epochs > 0 || !given.has(flag), "--", flag, " is for training: add --epochs");
-  }
+  PARE_CHECK(epochs > 0 || !given.has("lr"), "--lr is for training: add --epochs");
 }
 
 namespace {

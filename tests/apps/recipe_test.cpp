@@ -252,7 +252,7 @@ TEST_CASE("recipe: those that come with the programs can be run") {
   for (const fs::directory_entry& file : fs::directory_iterator("apps/recipes")) {
     std::string text = slurp(file.path());
     const std::string images = "train-limit: 2000, test-limit: 500",
-                      fewer = "train-limit: 100, test-limit: 50";
+                      fewer = "train-limit: 150, test-limit: 50";
     const size_t at = text.find(images);
     REQUIRE(at != std::string::npos);
     write(dir, text.replace(at, images.size(), fewer));
