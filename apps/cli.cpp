@@ -198,7 +198,8 @@ void Fields::operator()(std::string& value, const std::string& name, const std::
                         const Rule& rule) {
   const auto set = [&value, name, rule](const std::string& text) {
     const auto& known = rule.one_of;
-    if (!text.empty() && !known.empty() &&
+    const bool ends_so = !rule.or_ending.empty() && text.ends_with(rule.or_ending);
+    if (!text.empty() && !known.empty() && !ends_so &&
         std::find(known.begin(), known.end(), text) == known.end()) {
       refuse(name, text, fmt::format("one of {}", fmt::join(known, ", ")));
     }

@@ -19,6 +19,7 @@ struct Rule {
   double max = std::numeric_limits<double>::infinity();
   bool above_min = false;                // min itself is refused
   std::vector<std::string> one_of = {};  // texts only
+  std::string or_ending = {};            // besides, texts that end so
   std::string placeholder = "TEXT";      // of a text in --help
 };
 

@@ -1,5 +1,8 @@
 #include "apps/loaded_model.h"
 
+#include "core/autograd.h"
+#include "core/files.h"
+#include "deploy/onnx/model.h"
 #include "nn/state.h"
 
 namespace pare {
@@ -19,10 +22,33 @@ ModelCard card_of(ModelArgs& args, DataArgs& data, const cli::Given& given,
   return *card;
 }
 
+/// The file is the model, and says what it was trained on if it was exported here.
+LoadedModel load_onnx(ModelArgs& args, DataArgs& data, const cli::Given& given,
+                      const std::string& weights) {
+  PARE_CHECK(!given.has("model") && args.quant.empty(), weights,
+             ": says itself which model it holds, and how it is quantized",
+             hint("leave out --model and --quant"));
+  auto metadata = onnx::parse_model(read_file(weights), weights).metadata;
+  args.model = weights;
+  if (metadata.count("dataset")) data.adopt(metadata["dataset"], metadata["normalize"], given);
+  const auto images = load_split(data, datasets::Split::test);
+  ModelCard card{.args = args, .classes = images->classes(), .image = images->image};
+  nn::Layer model = build_float(card);
+  const Shape& s = card.image;
+  const Shape output = [&] {
+    const NoGrad guard;
+    return model(Tensor::zeros({1, s[0], s[1], s[2]})).shape();
+  }();
+  PARE_CHECK((output == Shape{1, card.classes}), weights, ": gives ", output, " for an image, ",
+             data.name(), " has ", card.classes, " classes");
+  return {std::move(card), {}, std::move(model), images};
+}
+
 }  // namespace
 
 LoadedModel load_model(ModelArgs& args, DataArgs& data, const cli::Given& given,
                        const std::string& weights) {
+  if (is_onnx_file(weights)) return load_onnx(args, data, given, weights);
   args.quant = canonical_quant(args.quant);
   const safetensors::File file = safetensors::read(weights);
   ModelCard card = card_of(args, data, given, file, weights);

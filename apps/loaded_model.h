@@ -16,8 +16,8 @@ struct LoadedModel {
   std::shared_ptr<const datasets::ImageSet> images;
 };
 
-/// A checkpoint says what it holds and what it was trained on; for other files the flags must.
-/// `args` and `data` take over what the file says.
+/// A checkpoint says what it holds and what it was trained on; so does an ONNX file written here;
+/// for other files the flags must. `args` and `data` take over what the file says.
 LoadedModel load_model(ModelArgs& args, DataArgs& data, const cli::Given& given,
                        const std::string& weights);
 

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "apps/version.h"
+#include "deploy/onnx/import.h"
 #include "nn/state.h"
 #include "prune/gates.h"
 #include "prune/packed.h"
@@ -15,6 +16,7 @@ namespace pare {
 namespace {
 
 constexpr const char* kCard = "pare";
+constexpr const char* kOnnx = ".onnx";
 
 std::vector<std::string> model_names() {
   std::vector<std::string> names;
@@ -90,8 +92,8 @@ std::vector<quant::Placement> quantizers_from(const Json& json) {
 
 void ModelArgs::fields(cli::Fields& f, bool with_quant) {
   f.group("Model");
-  f(model, "model", "network; `pare info` lists them",
-    {.one_of = model_names(), .placeholder = "NAME"});
+  f(model, "model", "network; `pare info` lists them; or an ONNX file",
+    {.one_of = model_names(), .or_ending = kOnnx, .placeholder = "NAME"});
   f(widths, "widths", "channels of its layers instead of the paper's", {.min = 1});
   f(order, "order",
     "block order of NIN: cbap, bacp, cbpa, acbp (C conv, B batch norm, A activation, P pool)");
@@ -164,7 +166,15 @@ void adopt(ModelArgs& args, const ModelCard& card, const cli::Given& given,
   cli::inherit(fields, cli::to_json(saved), given, path + " holds a model with", {.skip = skip});
 }
 
+bool is_onnx_file(const std::string& name) { return name.ends_with(kOnnx); }
+
 Shape usual_image(const std::string& model) {
+  if (is_onnx_file(model)) {
+    const std::vector<int64_t> input = onnx::import_file(model).input;
+    const bool fixed = input.size() == 4 && input[1] > 0 && input[2] > 0 && input[3] > 0;
+    PARE_CHECK(fixed, model, ": does not say how large its images are", hint("add --image"));
+    return {input[1], input[2], input[3]};
+  }
   for (const models::Info& info : models::list()) {
     if (info.name == model) return info.image;
   }
@@ -173,6 +183,7 @@ Shape usual_image(const std::string& model) {
 
 nn::Layer build_original(const ModelCard& card) {
   const ModelArgs& a = card.args;
+  if (is_onnx_file(a.model)) return onnx::import_file(a.model).model;
   return models::make(a.model, {.classes = card.classes,
                                 .image = card.image,
                                 .widths = a.widths,
@@ -181,6 +192,10 @@ nn::Layer build_original(const ModelCard& card) {
                                 .stem = a.stem,
                                 .bn_momentum = a.bn_momentum,
                                 .dropout = a.dropout});
+}
+
+void initialize(nn::Layer& model, const std::string& name, Rng& rng) {
+  if (!is_onnx_file(name)) nn::init(model, rng, models::init_options(name));
 }
 
 nn::Layer build_float(const ModelCard& card) {

@@ -50,8 +50,12 @@ struct ModelCard {
 void adopt(ModelArgs& args, const ModelCard& card, const cli::Given& given,
            const std::set<std::string>& skip, const std::string& path);
 
+/// A model may be named by a file that holds it whole.
+bool is_onnx_file(const std::string& name);
 /// [H, W, C] of what a model of this name is usually fed.
 Shape usual_image(const std::string& model);
+/// As its authors initialize it; one from an ONNX file has its weights.
+void initialize(nn::Layer& model, const std::string& name, Rng& rng);
 /// The uninitialized float model that the card's name and options build.
 nn::Layer build_original(const ModelCard& card);
 /// The same with the card's changes.

@@ -95,7 +95,7 @@ class Run {
              card_.quantizers};
     model_ = build_float(card_);
     Rng rng(static_cast<uint64_t>(args_.seed));
-    nn::init(model_, rng, models::init_options(args_.model.model));
+    initialize(model_, args_.model.model, rng);
     if (!start_.empty() && !args_.init.empty()) load_float_weights(model_, start_file_, start_);
     quantizers_ = quantize(model_, card_);
     if (!start_.empty() && !args_.refine.empty()) {

@@ -52,8 +52,11 @@ std::string weights_hash(const nn::Layer& model) {
 
 TeacherCache::TeacherCache(std::string path, CacheKey key, bool writes)
     : path_(std::move(path)), key_(std::move(key)), writes_(writes) {
-  PARE_CHECK(!std::filesystem::is_directory(path_), path_, ": is a folder, expected a file");
-  if (std::filesystem::exists(path_)) read();
+  namespace fs = std::filesystem;
+  PARE_CHECK(!fs::is_directory(path_), path_, ": is a folder, expected a file");
+  const fs::path folder = fs::path(path_).parent_path();
+  PARE_CHECK(folder.empty() || fs::is_directory(folder), path_, ": there is no folder ", folder);
+  if (fs::exists(path_)) read();
 }
 
 void TeacherCache::read() {

@@ -291,8 +291,12 @@ Scheme parse_scheme(const std::string& text) {
     items.push_back(item_of(words[i]));
   }
   for (Item& i : items) {
-    if (i.name == "W") s.weight = kind_of(i.text, Role::weight), i.used = true;
-    if (i.name == "A") s.activation = kind_of(i.text, Role::activation), i.used = true;
+    if (i.name == "W" || i.name == "w") {
+      s.weight = kind_of(i.text, Role::weight), i.used = true;
+    }
+    if (i.name == "A" || i.name == "a") {
+      s.activation = kind_of(i.text, Role::activation), i.used = true;
+    }
   }
   set_keys(s, items);
   set_options(s.weight, items);

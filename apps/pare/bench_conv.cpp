@@ -216,7 +216,7 @@ std::vector<ConvLayer> layers_of(const ConvArgs& args, bool one) {
   if (args.image_size > 0) card.image = {args.image_size, args.image_size, card.image[2]};
   nn::Layer model = build_float(card);
   Rng rng(1);
-  nn::init(model, rng, models::init_options(args.model.model));
+  initialize(model, args.model.model, rng);
   return conv_layers(model, card.image, args.batch_size);
 }
 

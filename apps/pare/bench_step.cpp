@@ -79,7 +79,7 @@ class Workload {
       : mode_(mode) {
     Rng rng(1);
     model_ = build_float(card);
-    nn::init(model_, rng, models::init_options(card.args.model));
+    initialize(model_, card.args.model, rng);
     quantize(model_, card);
     if (!weights.empty()) load_weights(model_, safetensors::read(weights), weights);
     summary_ = nn::summarize(model_, card.image);

@@ -8,6 +8,7 @@
 #include "core/kernels/isa.h"
 #include "datasets/datasets.h"
 #include "nn/describe.h"
+#include "nn/mpi.h"
 #include "nn/trace_channels.h"
 #include "quant/scheme.h"
 
@@ -72,10 +73,13 @@ int show_build(Console& console) {
   console.entry("models", model_text);
   console.entry("data sets", fmt::format("{}", fmt::join(sets, ", ")));
   console.entry("isa", isa_text());
+  console.entry("mpi", nn::with_mpi() ? "yes: mpirun -n N starts a training by several processes"
+                                      : "no: one process trains");
   console.result({{"version", cli::version_line()},
                   {"models", models},
                   {"datasets", sets},
-                  {"isa", isa_json()}});
+                  {"isa", isa_json()},
+                  {"mpi", nn::with_mpi()}});
   return 0;
 }
 

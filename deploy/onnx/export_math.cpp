@@ -9,7 +9,6 @@ using nn::Graph;
 
 namespace {
 
-constexpr int kNone = Graph::kNone;
 using Ints = std::vector<int64_t>;
 
 /// An ONNX operator that is the op.

@@ -12,8 +12,6 @@ using nn::Graph;
 
 namespace {
 
-constexpr int kNone = Graph::kNone;
-
 /// A scale or zero point: a single one has no dimensions.
 std::vector<int64_t> dims_for(size_t count) {
   return count == 1 ? std::vector<int64_t>{} : std::vector<int64_t>{static_cast<int64_t>(count)};

@@ -170,6 +170,7 @@ TEST_CASE("a process that dies ends the job with a message, and the last checkpo
 
 TEST_CASE("a launcher's processes are refused by a build without MPI, and joined by one with it") {
   TempDir dir;
+  CHECK(run(dir, "pare info --json --quiet").json()["mpi"] == nn::with_mpi());
   if (nn::with_mpi()) return;
   const Result r = run(dir, kTrain + "--out none", "env OMPI_COMM_WORLD_SIZE=2");
   CHECK(r.code == 1);

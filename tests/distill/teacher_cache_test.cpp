@@ -97,6 +97,8 @@ TEST_CASE("files about something else are refused and left alone") {
   CHECK(contains(message(kKey), "holds no teacher's answers"));
   CHECK(contains(message_of([&] { distill::TeacherCache(fs::temp_directory_path(), kKey); }),
                  "is a folder"));
+  CHECK(contains(message_of([&] { distill::TeacherCache("/nowhere/cache", kKey); }),
+                 "there is no folder"));
 }
 
 TEST_CASE("one weight makes another teacher") {

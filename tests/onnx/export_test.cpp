@@ -127,9 +127,9 @@ TEST_CASE("onnx export: a quantizer is one pair, however many read it") {
   for (const NodeProto& n : file.model.graph.nodes) {
     if (n.op == "QuantizeLinear") ++behind[n.inputs[0]];
   }
-  for (const auto& [value, count] : behind) {
-    CAPTURE(value);
-    CHECK(count == 1);
+  for (const auto& entry : behind) {
+    CAPTURE(entry.first);
+    CHECK(entry.second == 1);
   }
 }
 

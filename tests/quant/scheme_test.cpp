@@ -111,6 +111,7 @@ TEST_CASE("scheme: written and read back") {
     CHECK(quant::to_string(parse_scheme(text)) == text);
   }
   CHECK(quant::to_string(parse_scheme("wbab:W3A2")) == "W=ternary,A=binary");
+  CHECK(quant::to_string(parse_scheme("w=ternary,a=float")) == "W=ternary,A=float");
   CHECK(quant::to_string(parse_scheme("wqaq:W4A4")) ==
         "W=dorefa:4,A=dorefa:4,keep=first,form=micronet");
   CHECK(quant::to_string(parse_scheme("uniform:W8A8,scheme=symmetric")) ==
