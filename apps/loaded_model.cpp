@@ -18,7 +18,7 @@ ModelCard card_of(ModelArgs& args, DataArgs& data, const cli::Given& given,
     return {.args = args};
   }
   adopt(args, *card, given, {"bn-momentum", "dropout"}, weights);
-  data.adopt(card->dataset, card->normalize, given);
+  data.adopt(card->dataset, card->normalize, card->photos, given);
   return *card;
 }
 
@@ -30,7 +30,8 @@ LoadedModel load_onnx(ModelArgs& args, DataArgs& data, const cli::Given& given,
              hint("leave out --model and --quant"));
   auto metadata = onnx::parse_model(read_file(weights), weights).metadata;
   args.model = weights;
-  if (metadata.count("dataset")) data.adopt(metadata["dataset"], metadata["normalize"], given);
+  if (metadata.count("dataset"))
+    data.adopt(metadata["dataset"], metadata["normalize"], data.photos, given);
   const auto images = load_split(data, datasets::Split::test);
   ModelCard card{.args = args, .classes = images->classes(), .image = images->image};
   nn::Layer model = build_float(card);
@@ -74,6 +75,7 @@ void save_changed(const LoadedModel& loaded, nn::Layer& now, const DataArgs& dat
   card.changes = nn::layer_changes(original, now);
   card.dataset = data.name();
   card.normalize = data.normalization();
+  card.photos = data.photos;
   for (const auto& [key, value] : card.metadata()) metadata[key] = value;
   nn::save_weights(path, now, metadata);
 }

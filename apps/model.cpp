@@ -119,6 +119,7 @@ nn::Metadata ModelCard::metadata() const {
   Json card{{"version", kVersion}, {"model", cli::to_json(copy)},
             {"classes", classes},  {"image", std::vector<int64_t>(image.begin(), image.end())},
             {"dataset", dataset},  {"normalize", normalize}};
+  if (PhotoArgs shown = photos; shown != PhotoArgs()) card["photos"] = cli::to_json(shown);
   if (!changes.empty()) card["changes"] = changes_json(changes);
   if (!quantizers.empty()) card["quantizers"] = quantizers_json(quantizers);
   return {{kCard, card.dump()}};
@@ -150,6 +151,11 @@ std::optional<ModelCard> ModelCard::read(const safetensors::File& file, const st
     card.image = Shape(json.at("image").get<std::vector<int64_t>>());
     card.dataset = json.at("dataset").get<std::string>();
     card.normalize = json.at("normalize").get<std::string>();
+    if (json.contains("photos")) {
+      cli::Fields photos;
+      card.photos.fields(photos);
+      cli::inherit(photos, json["photos"], {}, path);
+    }
     if (json.contains("changes")) card.changes = changes_from(json["changes"], path);
     if (json.contains("quantizers")) card.quantizers = quantizers_from(json["quantizers"]);
     return card;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "apps/cli.h"
+#include "apps/photo_args.h"
 #include "core/safetensors.h"
 #include "models/models.h"
 #include "nn/checkpoint.h"
@@ -33,6 +34,7 @@ struct ModelCard {
   int64_t classes = 10;
   Shape image = {32, 32, 3};
   std::string dataset = {}, normalize = {};       // it was trained on
+  PhotoArgs photos = {};                          // if these are photographs
   nn::LayerChanges changes = {};                  // by folding or pruning, before quantizers go in
   std::vector<quant::Placement> quantizers = {};  // one by one, where no text says it for all
 

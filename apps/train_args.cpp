@@ -1,5 +1,7 @@
 #include "apps/train_args.h"
 
+#include <algorithm>
+
 #include "nn/schedule.h"
 #include "quant/calibrate.h"
 
@@ -9,6 +11,12 @@ namespace {
 
 void optimization_fields(TrainArgs& a, cli::Fields& f) {
   f.group("Optimization");
+  f(a.recipe, "recipe",
+    str("sets what no flag says: none (the defaults below), imagenet (90 epochs of 256 images, lr "
+        "0.1 per 256, warm-up and cosine, label smoothing 0.1, no decay on batch norm and biases, "
+        "ema 0.9999)",
+        a.recipe.empty() ? "; imagenet for --dataset imagenet if not given" : ""),
+    {.one_of = {"none", "imagenet"}, .placeholder = "NAME"});
   f(a.epochs, "epochs", "passes over the training set", {.min = 1});
   f(a.batch_size, "batch-size", "images per step, of all processes together", {.min = 1});
   f(a.optimizer, "optimizer", "sgd, adam or adamw",
@@ -68,15 +76,14 @@ void TrainArgs::fields(cli::Fields& f, bool with_quant) {
       "each starts from the best weights of the one before, optimizer and --schedule anew",
       {.placeholder = "TEXT"});
   }
-  f(augment, "augment", "random crop (padded by 4) and flip; on for CIFAR if not said otherwise");
-  f(no_augment, "no-augment", "train on the images as they are");
+  augment.fields(f);
   optimization_fields(*this, f);
   sparse.fields(f);
   run_fields(*this, f);
 }
 
 void TrainArgs::check(const cli::Given& given) const {
-  PARE_CHECK(!(augment && no_augment), "--augment and --no-augment exclude each other");
+  augment.check(given, data.name());
   PARE_CHECK(init.empty() || refine.empty(), "--init and --refine exclude each other",
              hint("--init drops the state of quantizers, --refine keeps it"));
   PARE_CHECK(!(resume && force), "--resume and --force exclude each other");
@@ -85,7 +92,7 @@ void TrainArgs::check(const cli::Given& given) const {
              momentum);
   PARE_CHECK(!given.has("momentum") || optimizer == "sgd",
              "--momentum is for --optimizer sgd, got ", optimizer);
-  distill.check(given, augmented());
+  distill.check(given, !augment.describe(data.name(), 3).empty());
   nn::parse_schedule(schedule, lr);
   sparse.check(given, model.gates, ema);
   PARE_CHECK(model.gates.empty() || (model.quant.empty() && quant_schedule.empty()),
@@ -105,9 +112,21 @@ void TrainArgs::check_stages() const {
   PARE_CHECK(steps == 0, "--steps counts those of one training, and --quant-schedule is several");
 }
 
-bool TrainArgs::augmented() const {
-  const std::string name = data.name();
-  return augment || (!no_augment && (name == "cifar10" || name == "cifar100"));
+void TrainArgs::apply_recipe(const cli::Given& given) {
+  if (recipe.empty()) recipe = datasets::has_photos(data.name()) ? "imagenet" : "none";
+  if (recipe == "none") return;
+  const auto set = [&](auto& value, const char* flag, auto to) {
+    if (!given.has(flag)) value = to;
+  };
+  set(epochs, "epochs", 90);
+  set(batch_size, "batch-size", 256);
+  set(data.eval_batch_size, "eval-batch-size", 64);
+  // arXiv:1706.02677: the rate grows with the batch.
+  if (optimizer == "sgd") set(lr, "lr", 0.1f * static_cast<float>(batch_size) / 256);
+  set(schedule, "schedule", str("warmup:", std::max<int64_t>(1, epochs / 18), "+cosine"));
+  set(label_smoothing, "label-smoothing", 0.1f);
+  no_decay_norm = true;
+  if (!sparse.makes_zeros()) set(ema, "ema", 0.9999f);  // it would average the zeros away
 }
 
 std::unique_ptr<nn::Optimizer> TrainArgs::make_optimizer(nn::Layer& net, nn::Layer* beside) const {
@@ -129,30 +148,22 @@ std::unique_ptr<nn::Optimizer> TrainArgs::make_optimizer(nn::Layer& net, nn::Lay
 
 std::unique_ptr<BatchSource> TrainArgs::train_batches(
     std::shared_ptr<const datasets::ImageSet> images) const {
-  const bool digits = images->image.dim(-1) == 1;  // a mirrored digit or shoe is another one
+  const int64_t channels = images->image.dim(-1);
   return datasets::loader(std::move(images),
                           {.batch_size = batch_size,
                            .shuffle = true,
-                           .crop_pad = augmented() ? 4 : 0,
-                           .flip = augmented() && !digits,
+                           .augment = augment.options(data.name(), channels),
                            .views = distill.cache_views,
                            .normalize = datasets::normalize_preset(data.normalization()),
                            .seed = static_cast<uint64_t>(seed),
+                           .threads = static_cast<int>(data.workers),
                            .rank = group->rank(),
                            .ranks = group->size()});
 }
 
-std::unique_ptr<BatchSource> TrainArgs::calibration_batches(
-    std::shared_ptr<const datasets::ImageSet> images) const {
-  return datasets::loader(std::move(images),
-                          {.batch_size = batch_size,
-                           .shuffle = true,
-                           .normalize = datasets::normalize_preset(data.normalization()),
-                           .seed = static_cast<uint64_t>(seed)});
-}
-
 TrainArgs experiment_defaults() {
   TrainArgs a;
+  a.recipe = "none";
   a.model.model = "nin_gc";
   a.optimizer = "adam";
   a.lr = 0.01f;
@@ -166,7 +177,7 @@ TrainArgs experiment_defaults() {
 const cli::Exceptions& resume_exceptions() {
   static const cli::Exceptions exceptions{
       .skip = {"steps", "out", "force", "resume", "quiet", "json"},
-      .may_differ = {"epochs", "threads", "save-every", "data", "eval-batch-size"}};
+      .may_differ = {"epochs", "threads", "save-every", "data", "eval-batch-size", "workers"}};
   return exceptions;
 }
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "apps/augment_args.h"
 #include "apps/cli.h"
 #include "apps/compute.h"
 #include "apps/data.h"
@@ -18,8 +19,9 @@ namespace pare {
 struct TrainArgs {
   ModelArgs model;
   DataArgs data;
-  bool augment = false, no_augment = false;
+  AugmentArgs augment;
 
+  std::string recipe;
   int64_t epochs = 160, batch_size = 128, steps = 0, seed = 1, save_every = 0;
   std::string optimizer = "sgd", schedule = "cosine";
   float lr = 0.1f, wd = 1e-4f, momentum = 0.9f;
@@ -49,15 +51,12 @@ struct TrainArgs {
   void check(const cli::Given& given) const;
   void check_stages() const;
 
-  /// Whether training images are cropped and flipped at random.
-  bool augmented() const;
+  /// Fills in what --recipe says, or what goes with the data set, where no flag was given.
+  void apply_recipe(const cli::Given& given);
   /// `beside`: what is trained along without being part of the network; may be null.
   std::unique_ptr<nn::Optimizer> make_optimizer(nn::Layer& net, nn::Layer* beside) const;
   /// This process's part of them.
   std::unique_ptr<BatchSource> train_batches(
-      std::shared_ptr<const datasets::ImageSet> images) const;
-  /// Training images in random order, as they are.
-  std::unique_ptr<BatchSource> calibration_batches(
       std::shared_ptr<const datasets::ImageSet> images) const;
 };
 

@@ -86,13 +86,14 @@ class Run {
                  hint("merge them with pare prune, or train it on with --refine"));
     }
     adopt(args_.model, *card, given_, skip, start_);
-    args_.data.adopt(card->dataset, card->normalize, given_);
+    args_.data.adopt(card->dataset, card->normalize, card->photos, given_);
   }
 
   void build_model() {
-    card_ = {args_.model,       train_images_->classes(),   train_images_->image,
-             args_.data.name(), args_.data.normalization(), card_.changes,
-             card_.quantizers};
+    card_.args = args_.model;
+    card_.classes = train_images_->classes(), card_.image = train_images_->image;
+    card_.dataset = args_.data.name(), card_.normalize = args_.data.normalization();
+    card_.photos = args_.data.photos;
     model_ = build_float(card_);
     Rng rng(static_cast<uint64_t>(args_.seed));
     initialize(model_, args_.model.model, rng);
@@ -101,7 +102,7 @@ class Run {
     if (!start_.empty() && !args_.refine.empty()) {
       load_weights(model_, start_file_, start_);
     } else if (!args_.resume && quant::wants_calibration(model_)) {
-      quant::calibrate(model_, *args_.calibration_batches(train_images_), args_.calib);
+      quant::calibrate(model_, *samples(), args_.calib);
     }
     if (args_.freeze_quant) {
       quant::freeze_ranges(model_);
@@ -120,7 +121,7 @@ class Run {
     const auto test_set = test_batches(args_.data, test_images_);
     print_header();
     if (args_.resume) check_isa();
-    TrainView view(console_, folder_, args_.epochs);
+    TrainView view(console_, folder_, args_.epochs, {train_images_, test_images_});
     nn::Trainer trainer(model_, *optimizer, *train_set, *test_set, options(), &view);
     if (args_.resume) trainer.resume(folder_.file("last.safetensors"));
     sparse_.emplace(args_.sparse, model_, card_);
@@ -141,9 +142,14 @@ class Run {
     nn::synchronize_batch_norm(model_, group_);
   }
 
+  /// Training images as they are.
+  std::unique_ptr<BatchSource> samples() const {
+    return sample_batches(args_.data, train_images_, args_.batch_size, args_.seed);
+  }
+
   void begin_distillation() {
     if (!args_.distill.active()) return;
-    const auto batches = args_.calibration_batches(train_images_);
+    const auto batches = samples();
     batches->start(0);
     constexpr int64_t kExamples = 4;
     const Tensor images = batches->next().value().x;
@@ -207,11 +213,17 @@ class Run {
   Json config() const {
     Json options = Json::object();
     for (const cli::Fields::Field& f : fields_.all()) options[f.name] = f.json();
-    Json all{
-        {"program", program_},           {"version", kVersion},      {"commit", kCommit},
-        {"isa", isa_name(active_isa())}, {"threads", num_threads()}, {"model", args_.model.model},
-        {"quant", args_.model.quant},    {"dataset", card_.dataset}, {"normalize", card_.normalize},
-        {"augment", args_.augmented()},  {"options", options}};
+    Json all{{"program", program_},
+             {"version", kVersion},
+             {"commit", kCommit},
+             {"isa", isa_name(active_isa())},
+             {"threads", num_threads()},
+             {"model", args_.model.model},
+             {"quant", args_.model.quant},
+             {"dataset", card_.dataset},
+             {"normalize", card_.normalize},
+             {"augment", args_.augment.crops(args_.data.name())},
+             {"options", options}};
     if (!group_.alone()) all["processes"] = group_.size();
     return all;
   }
@@ -238,7 +250,7 @@ class Run {
     if (!quantizers_.empty()) console_.entry("quantized", quantizers_);
     console_.entry("train on",
                    fmt::format("{}  {}{}", card_.dataset, describe_images(*train_images_),
-                               args_.augmented() ? ", random crop and flip" : ""));
+                               args_.augment.describe(card_.dataset, card_.image.dim(-1))));
     console_.entry("test on", fmt::format("{} images, normalized as {}", test_images_->count(),
                                           card_.normalize));
     if (args_.data.dataset.empty() && card_.dataset == "synthetic") {
@@ -248,6 +260,11 @@ class Run {
       console_.entry("optimizer", fmt::format("{}  lr {}, {}, weight decay {}, batch {}, {} epochs",
                                               args_.optimizer, args_.lr, args_.schedule, args_.wd,
                                               args_.batch_size, args_.epochs));
+    if (args_.recipe != "none") {
+      console_.entry("recipe", fmt::format("{}: label smoothing {:g}, averaged weights {:g}, no "
+                                           "decay on batch norm and biases",
+                                           args_.recipe, args_.label_smoothing, args_.ema));
+    }
     if (!group_.alone()) {
       console_.entry("processes",
                      fmt::format("{}, each with its part of a batch; batch norm over {}",
@@ -366,6 +383,7 @@ RunOutcome train(TrainArgs& args, const cli::Fields& fields, cli::Given given,
   if (args.resume) continue_run(args, fields, given, program);
   if (complete) complete(given);
   args.model.quant = canonical_quant(args.model.quant);
+  if (!args.resume) args.apply_recipe(given);
   args.check(given);
   if (args.out.empty()) args.out = agree(*args.group, default_out(program, args.model.model));
   const auto run = [&] { return Run(args, fields, given, program, console)(); };

@@ -52,7 +52,7 @@ Json config_of(const TrainArgs& args, const cli::Fields& fields, const std::stri
           {"quant", args.quant_schedule},
           {"dataset", args.data.name()},
           {"normalize", args.data.normalization()},
-          {"augment", args.augmented()},
+          {"augment", args.augment.crops(args.data.name())},
           {"options", options}};
 }
 

@@ -35,8 +35,12 @@ constexpr const char* kRow = "{:>9}  {:>9}  {:>10}  {:>7}  {:>9}  {:>7}  {:>8}  
 
 }  // namespace
 
-TrainView::TrainView(Console& console, RunFolder& folder, int64_t epochs)
-    : console_(console), folder_(folder), epochs_(epochs) {
+TrainView::TrainView(Console& console, RunFolder& folder, int64_t epochs, Images images)
+    : console_(console),
+      folder_(folder),
+      epochs_(epochs),
+      images_(std::move(images)),
+      told_(images_.size()) {
   console_.print("\n" + fmt::format(kRow, "epoch", "lr", "train loss", "top-1 %", "test loss",
                                     "top-1 %", "images/s", "time", ""));
 }
@@ -64,6 +68,15 @@ void TrainView::on_epoch(const nn::EpochRow& row) {
                   row.partial ? "  stopped in mid-epoch"
                   : row.best  ? "  best"
                               : ""));
+  tell_unreadable();
+}
+
+void TrainView::tell_unreadable() {
+  for (size_t i = 0; i < images_.size(); ++i) {
+    const std::vector<datasets::Unreadable> now = images_[i]->unreadable();
+    if (now.size() > told_[i]) console_.entry("skipped", describe_unreadable(now));
+    told_[i] = now.size();
+  }
 }
 
 }  // namespace pare

@@ -12,9 +12,7 @@ namespace {
 constexpr int64_t kImages = 10000;  // of CIFAR's size: 31 MB, more than fits a cache
 
 std::shared_ptr<const ImageSet> random_images() {
-  auto set = std::make_shared<ImageSet>();
-  set->image = {32, 32, 3};
-  set->class_names.resize(10);
+  auto set = std::make_shared<PixelSet>(Shape{32, 32, 3}, std::vector<std::string>(10));
   set->labels.resize(kImages);
   set->pixels.resize(static_cast<size_t>(kImages * set->image.numel()));
   Rng rng(1);
@@ -32,8 +30,7 @@ void loader_epoch(benchmark::State& state) {
   const bool augment = state.range(1) != 0;
   const auto source = loader(images, {.batch_size = 128,
                                       .shuffle = true,
-                                      .crop_pad = augment ? 4 : 0,
-                                      .flip = augment,
+                                      .augment = {.crop_pad = augment ? 4 : 0, .flip = augment},
                                       .normalize = normalize_preset("cifar10"),
                                       .prefetch = static_cast<int>(state.range(0))});
   int64_t epoch = 0, seen = 0;
@@ -57,7 +54,7 @@ void draw_synthetic(benchmark::State& state) {
   const int before = num_threads();
   set_num_threads(static_cast<int>(state.range(0)));
   for (auto _ : state) {
-    benchmark::DoNotOptimize(load({.name = "synthetic", .limit = 1000})->pixels.data());
+    benchmark::DoNotOptimize(load({.name = "synthetic", .limit = 1000}).get());
   }
   set_num_threads(before);
   count_images(state, 1000 * state.iterations());

@@ -12,8 +12,9 @@
 namespace pare::datasets {
 
 /// The 256 normalized values of each channel.
-using LookupTable = std::array<std::array<float, 256>, 3>;
 LookupTable lookup_table(const Normalize& normalize);
+/// y[i, j, c] = table[c][x[i, j, c]], C 1 or 3
+void look_up(const uint8_t* x, const Shape& image, const LookupTable& table, float* y);
 
 /// Which part of the image is seen: the window's top left corner, which may lie outside, and
 /// mirroring.
@@ -29,5 +30,7 @@ View random_view(int pad, bool flip, Rng& rng);
 /// x and y [H, W, C], C 1 or 3.
 void place(const uint8_t* x, const Shape& image, const View& view, const LookupTable& table,
            float* y);
+/// The same without a table: bytes.
+void place(const uint8_t* x, const Shape& image, const View& view, uint8_t* y);
 
 }  // namespace pare::datasets

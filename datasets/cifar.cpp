@@ -50,7 +50,7 @@ void interleave(const uint8_t* planes, uint8_t* pixels) {
 }
 
 /// Appends the first `count` images of a file.
-void append(const Format& format, const std::string& path, int64_t count, ImageSet& set) {
+void append(const Format& format, const std::string& path, int64_t count, PixelSet& set) {
   const std::vector<uint8_t> bytes = read_bytes(format.layout, path);
   PARE_CHECK(static_cast<int64_t>(bytes.size()) >= count * format.record(), format.layout.set,
              ": '", path, "' changed while it was read");
@@ -69,7 +69,7 @@ void append(const Format& format, const std::string& path, int64_t count, ImageS
   });
 }
 
-ImageSet load_cifar(const Format& format, const LoadOptions& options) {
+PixelSet load_cifar(const Format& format, const LoadOptions& options) {
   const std::string folder = find_folder(format.layout, options.dir);
   std::vector<std::string> paths;
   std::vector<int64_t> counts;
@@ -79,7 +79,7 @@ ImageSet load_cifar(const Format& format, const LoadOptions& options) {
   }
   check_equal_counts(format, paths, counts);
 
-  ImageSet set{{kSide, kSide, 3}, {}, {}, format.class_names};
+  PixelSet set({kSide, kSide, 3}, format.class_names);
   for (size_t i = 0; i < paths.size(); ++i) {
     const int64_t left = options.limit > 0 ? options.limit - set.count() : counts[i];
     if (left > 0) append(format, paths[i], std::min(left, counts[i]), set);
@@ -108,7 +108,7 @@ const std::vector<std::string> kCifar100 = {
 
 }  // namespace
 
-ImageSet load_cifar10(const LoadOptions& options) {
+PixelSet load_cifar10(const LoadOptions& options) {
   const std::vector<std::string> train = {"data_batch_1.bin", "data_batch_2.bin",
                                           "data_batch_3.bin", "data_batch_4.bin",
                                           "data_batch_5.bin"};
@@ -120,7 +120,7 @@ ImageSet load_cifar10(const LoadOptions& options) {
   return load_cifar({layout, train, test, 1, kCifar10}, options);
 }
 
-ImageSet load_cifar100(const LoadOptions& options) {
+PixelSet load_cifar100(const LoadOptions& options) {
   Layout layout{"cifar100",
                 {"cifar-100-binary"},
                 {"train.bin", "test.bin"},

@@ -66,7 +66,7 @@ std::string find_file(const Layout& layout, const std::string& folder, const std
   return {};
 }
 
-ImageSet load_idx(const Layout& layout, const std::vector<std::string>& class_names,
+PixelSet load_idx(const Layout& layout, const std::vector<std::string>& class_names,
                   const LoadOptions& options) {
   const std::string folder = find_folder(layout, options.dir);
   const std::string stem = options.split == Split::train ? "train" : "t10k";
@@ -80,7 +80,7 @@ ImageSet load_idx(const Layout& layout, const std::vector<std::string>& class_na
 
   const int64_t count =
       options.limit > 0 ? std::min(options.limit, images.sizes[0]) : images.sizes[0];
-  ImageSet set{{images.sizes[1], images.sizes[2], 1}, {}, {}, class_names};
+  PixelSet set({images.sizes[1], images.sizes[2], 1}, class_names);
   set.pixels.assign(images.data(), images.data() + count * set.image.numel());
   for (int64_t i = 0; i < count; ++i) {
     check_label(layout, label_path, i, labels.data()[i], set.classes());
@@ -106,12 +106,12 @@ Layout idx_layout(const std::string& set, std::vector<std::string> folders) {
 
 }  // namespace
 
-ImageSet load_mnist(const LoadOptions& options) {
+PixelSet load_mnist(const LoadOptions& options) {
   return load_idx(idx_layout("mnist", {"mnist", "MNIST", "MNIST/raw"}),
                   {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}, options);
 }
 
-ImageSet load_fashion_mnist(const LoadOptions& options) {
+PixelSet load_fashion_mnist(const LoadOptions& options) {
   return load_idx(
       idx_layout("fashion-mnist", {"fashion-mnist", "FashionMNIST", "FashionMNIST/raw"}),
       {"t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",

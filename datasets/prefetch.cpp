@@ -4,10 +4,10 @@
 
 namespace pare::datasets {
 
-Prefetch::Prefetch(Make make, int64_t first, int64_t end, int ahead)
-    : make_(std::move(make)),
-      ahead_(static_cast<size_t>(ahead)),
-      thread_([this, first, end] { run(first, end); }) {}
+Prefetch::Prefetch(Make make, int64_t first, int64_t end, int ahead, int threads)
+    : make_(std::move(make)), ahead_(static_cast<size_t>(ahead)), next_(first), end_(end) {
+  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+}
 
 Prefetch::~Prefetch() {
   {
@@ -15,46 +15,79 @@ Prefetch::~Prefetch() {
     stop_ = true;
   }
   changed_.notify_all();
-  thread_.join();
+  for (std::thread& thread : threads_) thread.join();
 }
 
 std::optional<Batch> Prefetch::next() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return !ready_.empty() || done_; });
-  if (!ready_.empty()) {
-    Batch batch = std::move(ready_.front());
-    ready_.pop_front();
-    lock.unlock();
-    changed_.notify_all();
-    return batch;
-  }
-  if (error_) std::rethrow_exception(error_);
-  return std::nullopt;
-}
-
-bool Prefetch::push(Batch batch) {
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return ready_.size() < ahead_ || stop_; });
-  if (stop_) return false;
-  ready_.push_back(std::move(batch));
+  changed_.wait(lock, [&] { return slots_.empty() ? next_ == end_ : slots_.front().done(); });
+  if (slots_.empty()) return std::nullopt;
+  if (slots_.front().error) std::rethrow_exception(slots_.front().error);
+  std::optional<Batch> batch = std::move(slots_.front().batch);
+  slots_.pop_front();
   lock.unlock();
   changed_.notify_all();
-  return true;
+  return batch;
 }
 
-void Prefetch::run(int64_t first, int64_t end) {
+void Prefetch::run() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    if (Slot* slot = find_work()) {
+      do_piece(*slot, lock);
+    } else {
+      changed_.wait(lock);
+    }
+  }
+}
+
+Prefetch::Slot* Prefetch::find_work() {
+  for (Slot& slot : slots_) {
+    if (slot.error) return nullptr;  // what comes behind it will not be taken
+    if (slot.job && slot.given < slot.job->pieces()) return &slot;
+  }
+  if (slots_.size() == ahead_ || next_ == end_) return nullptr;
+  Slot& slot = slots_.emplace_back();
+  try {
+    slot.job = make_(next_++);
+    slot.left = slot.job->pieces();
+    changed_.notify_all();  // others may help with it
+    return &slot;
+  } catch (...) {
+    slot.error = std::current_exception();
+    changed_.notify_all();
+    return nullptr;
+  }
+}
+
+void Prefetch::do_piece(Slot& slot, std::unique_lock<std::mutex>& lock) {
+  const int64_t piece = slot.given++;
+  lock.unlock();
   std::exception_ptr error;
   try {
-    for (int64_t i = first; i < end && push(make_(i)); ++i) {
-    }
+    slot.job->work(piece);
   } catch (...) {
     error = std::current_exception();
   }
-  {
-    const std::lock_guard lock(mutex_);
-    error_ = std::move(error);
-    done_ = true;
+  lock.lock();
+  if (error && !slot.error) {
+    slot.error = error;  // its other pieces will not be done
+    changed_.notify_all();
   }
+  if (--slot.left > 0) return;
+  if (!slot.error) {
+    lock.unlock();
+    std::optional<Batch> batch;
+    try {
+      batch = slot.job->finish();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    lock.lock();
+    slot.batch = std::move(batch);
+    slot.error = error;
+  }
+  slot.job.reset();
   changed_.notify_all();
 }
 

@@ -137,10 +137,10 @@ void draw_image(Figure figure, Rng rng, uint8_t* pixels) {
 
 }  // namespace
 
-ImageSet draw_synthetic(const LoadOptions& options) {
+PixelSet draw_synthetic(const LoadOptions& options) {
   const bool train = options.split == Split::train;
   const int64_t count = options.limit > 0 ? options.limit : train ? kTrainImages : kTestImages;
-  ImageSet set{{kSide, kSide, 3}, {}, {}, {kFigureNames.begin(), kFigureNames.end()}};
+  PixelSet set({kSide, kSide, 3}, {kFigureNames.begin(), kFigureNames.end()});
   set.pixels.resize(static_cast<size_t>(count * set.image.numel()));
   for (int64_t i = 0; i < count; ++i) set.labels.push_back(static_cast<int32_t>(i % 10));
   const Rng images(options.seed, train ? 0 : 1);

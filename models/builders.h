@@ -9,9 +9,11 @@ namespace pare::models {
 nn::Layer nin(const Options& options);
 nn::Layer nin_3x3(const Options& options);
 nn::Layer nin_gc(const Options& options);
+nn::Layer nin_imagenet(const Options& options);
 nn::Layer resnet_cifar(int depth, const Options& options);
 nn::Layer resnet_imagenet(int depth, const Options& options);
 nn::Layer vgg16_bn(const Options& options);
+nn::Layer alexnet_bn(const Options& options);
 nn::Layer lenet5(const Options& options);
 nn::Layer mobilenet_v1(const Options& options);
 nn::Layer mobilenet_v2(const Options& options);

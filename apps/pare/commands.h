@@ -22,6 +22,7 @@ int dispatch(const Menu& menu, int argc, char** argv);
 
 int train_command(int argc, char** argv);
 int distill_command(int argc, char** argv);
+int data_command(int argc, char** argv);
 int eval_command(int argc, char** argv);
 int info_command(int argc, char** argv);
 int fold_command(int argc, char** argv);

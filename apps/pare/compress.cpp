@@ -49,6 +49,7 @@ void save(const CompressArgs& args, LoadedModel& loaded, const std::vector<uint8
   ModelCard card = loaded.card;
   card.dataset = args.data.name();
   card.normalize = args.data.normalization();
+  card.photos = args.data.photos;
   safetensors::File file;
   file.metadata = card.metadata();
   file.entries[kPackedWeights] =

@@ -62,11 +62,14 @@ int eval(EvalArgs& args, const cli::Given& given) {
       "result",
       fmt::format("top-1 {:.2f} %, top-5 {:.2f} %, loss {:.4f}  ({}, {:.0f} images/s)",
                   score.top1(), score.top5(), score.loss(), format_seconds(seconds), speed));
+  const std::string skipped = describe_unreadable(loaded.images->unreadable());
+  if (!skipped.empty()) console.entry("skipped", skipped);
   console.result({{"model", args.model.model},
                   {"weights", args.weights},
                   {"quant", quantized},
                   {"dataset", args.data.name()},
                   {"images", score.samples},
+                  {"skipped", loaded.images->unreadable().size()},
                   {"top1", score.top1()},
                   {"top5", score.top5()},
                   {"loss", score.loss()},

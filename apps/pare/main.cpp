@@ -20,6 +20,7 @@ constexpr Command kCommands[] = {
     {"export", "write a network as a file that other programs run", export_command},
     {"run", "run a lowered model on frames", run_command},
     {"compare", "one table of several runs", compare_command},
+    {"data", "prepare a data set of photographs", data_command},
     {"bench", "how fast this machine trains, infers and convolves", bench_command},
 };
 

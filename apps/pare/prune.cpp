@@ -36,11 +36,7 @@ Json show_methods(Console& console) {
 /// Training images as they are, in random order.
 std::unique_ptr<BatchSource> training_images(const PruneArgs& a) {
   constexpr int64_t kBatch = 32;  // all activations of a batch are in memory at once
-  auto images = datasets::loader(load_split(a.data, datasets::Split::train),
-                                 {.batch_size = kBatch,
-                                  .shuffle = true,
-                                  .normalize = datasets::normalize_preset(a.data.normalization()),
-                                  .seed = static_cast<uint64_t>(a.seed)});
+  auto images = sample_batches(a.data, load_split(a.data, datasets::Split::train), kBatch, a.seed);
   PARE_CHECK(a.images <= images->samples(), "--images: the training set has ", images->samples(),
              ", got ", a.images);
   return images;

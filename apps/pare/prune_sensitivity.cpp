@@ -64,11 +64,7 @@ Json to_json(const prune::Sensitivity& s) {
 prune::Sensitivity measure(const SensitivityArgs& args, LoadedModel& loaded, Console& console) {
   constexpr int64_t kBatch = 32;  // all activations of a batch may be in memory at once
   const auto images =
-      datasets::loader(load_split(args.data, datasets::Split::train),
-                       {.batch_size = kBatch,
-                        .shuffle = true,
-                        .normalize = datasets::normalize_preset(args.data.normalization()),
-                        .seed = static_cast<uint64_t>(args.seed)});
+      sample_batches(args.data, load_split(args.data, datasets::Split::train), kBatch, args.seed);
   const Shape& image = loaded.card.image;
   const prune::Structure structure(loaded.model, Tensor::zeros({1, image[0], image[1], image[2]}));
   Rng rng(static_cast<uint64_t>(args.seed));

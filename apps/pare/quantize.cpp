@@ -84,12 +84,8 @@ quant::Config config_of(const QuantizeArgs& args) {
 
 /// The first images of a shuffled training set.
 std::vector<Tensor> calibration_images(const QuantizeArgs& args) {
-  const auto source =
-      datasets::loader(load_split(args.data, datasets::Split::train),
-                       {.batch_size = args.calib_batch_size,
-                        .shuffle = true,
-                        .normalize = datasets::normalize_preset(args.data.normalization()),
-                        .seed = static_cast<uint64_t>(args.seed)});
+  const auto source = sample_batches(args.data, load_split(args.data, datasets::Split::train),
+                                     args.calib_batch_size, args.seed);
   source->start(0);
   std::vector<Tensor> batches;
   for (int64_t left = args.calib; left > 0;) {

@@ -51,12 +51,8 @@ struct SensitivityArgs {
 };
 
 std::vector<Batch> measured_images(const SensitivityArgs& args) {
-  const auto source =
-      datasets::loader(load_split(args.data, datasets::Split::train),
-                       {.batch_size = args.data.eval_batch_size,
-                        .shuffle = true,
-                        .normalize = datasets::normalize_preset(args.data.normalization()),
-                        .seed = static_cast<uint64_t>(args.seed)});
+  const auto source = sample_batches(args.data, load_split(args.data, datasets::Split::train),
+                                     args.data.eval_batch_size, args.seed);
   source->start(0);
   std::vector<Batch> batches;
   for (int64_t left = args.images; left > 0;) {

@@ -35,6 +35,8 @@ Tensor binary_kl(const Tensor& a, const Tensor& b) {
 
 Tensor dkd(const Tensor& z, const Tensor& t, const Tensor& labels, const DkdOptions& o) {
   check_logits("dkd", z, t);
+  PARE_CHECK(labels.dims() == 1, "dkd: needs one class for each image, got labels ",
+             labels.shape(), hint("mixup and cutmix give shares of several"));
   const float T = o.temperature;
   const Tensor hot = one_hot(labels, z.dim(1));
   const Tensor zt = z / T, tt = t.detach() / T;

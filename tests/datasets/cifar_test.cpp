@@ -3,7 +3,7 @@
 
 using namespace pare;
 using namespace pare::test;
-using datasets::ImageSet;
+using datasets::PixelSet;
 using datasets::Split;
 
 namespace {
@@ -38,7 +38,7 @@ void write_cifar10(const TempFolder& folder, const std::string& below = "") {
   folder.write(below + "test_batch.bin", records(100, 4, 10));
 }
 
-void check_images(const ImageSet& set, int64_t first, int64_t count, int64_t classes) {
+void check_images(const PixelSet& set, int64_t first, int64_t count, int64_t classes) {
   REQUIRE(set.count() == count);
   REQUIRE(static_cast<int64_t>(set.pixels.size()) == count * kPixels);
   CHECK(set.image == Shape{32, 32, 3});
@@ -67,8 +67,8 @@ std::string load_error(const std::string& name, const std::string& dir, Split sp
 TEST_CASE("cifar10: five batches in order, planes become pixels") {
   TempFolder folder;
   write_cifar10(folder);
-  check_images(*datasets::load({.name = "cifar10", .dir = folder.path()}), 0, 15, 10);
-  const auto test = datasets::load({.name = "cifar10", .dir = folder.path(), .split = Split::test});
+  check_images(*load_pixels({.name = "cifar10", .dir = folder.path()}), 0, 15, 10);
+  const auto test = load_pixels({.name = "cifar10", .dir = folder.path(), .split = Split::test});
   check_images(*test, 100, 4, 10);
   CHECK(test->class_names.front() == "airplane");
   CHECK(test->class_names.back() == "truck");
@@ -79,7 +79,7 @@ TEST_CASE("cifar10: the folder above will do, and a limit may end inside a batch
   write_cifar10(folder, "cifar-10-batches-bin/");
   for (int64_t limit : {1, 3, 7, 15, 1000}) {
     CAPTURE(limit);
-    const auto set = datasets::load({.name = "cifar10", .dir = folder.path(), .limit = limit});
+    const auto set = load_pixels({.name = "cifar10", .dir = folder.path(), .limit = limit});
     check_images(*set, 0, std::min<int64_t>(limit, 15), 10);
   }
 }
@@ -89,12 +89,11 @@ TEST_CASE("cifar100: the fine label counts") {
   folder.write("cifar-100-binary/train.bin", records(90, 20, 100, true));
   folder.write("cifar-100-binary/test.bin", records(7, 2, 100, true));
   for (const std::string& dir : {folder.path(), folder.path("cifar-100-binary")}) {
-    const auto train = datasets::load({.name = "cifar100", .dir = dir});
+    const auto train = load_pixels({.name = "cifar100", .dir = dir});
     check_images(*train, 90, 20, 100);
     CHECK(train->class_names.front() == "apple");
     CHECK(train->class_names.back() == "worm");
-    check_images(*datasets::load({.name = "cifar100", .dir = dir, .split = Split::test}), 7, 2,
-                 100);
+    check_images(*load_pixels({.name = "cifar100", .dir = dir, .split = Split::test}), 7, 2, 100);
   }
 }
 

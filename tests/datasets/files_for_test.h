@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "datasets/datasets.h"
 #include "tests/support/message.h"
 
 namespace pare::test {
@@ -54,6 +55,13 @@ class TempFolder {
  private:
   std::filesystem::path path_;
 };
+
+/// A data set that lies in memory.
+inline std::shared_ptr<const datasets::PixelSet> load_pixels(const datasets::LoadOptions& options) {
+  auto set = std::dynamic_pointer_cast<const datasets::PixelSet>(datasets::load(options));
+  REQUIRE(set);
+  return set;
+}
 
 /// Checks that `message` mentions every part.
 inline void check_mentions(const std::string& message, const std::vector<std::string>& parts) {

@@ -13,8 +13,7 @@ namespace {
 datasets::LoaderOptions options(int rank, int ranks) {
   return {.batch_size = 10,
           .shuffle = true,
-          .crop_pad = 2,
-          .flip = true,
+          .augment = {.crop_pad = 2, .flip = true},
           .seed = 5,
           .rank = rank,
           .ranks = ranks};
@@ -67,7 +66,8 @@ TEST_CASE("loader: every process has images, and batches too small for that are 
 
 TEST_CASE("loader: with a number of views each image looks the same after as many epochs") {
   const auto images = datasets::load({.name = "synthetic", .limit = 30});
-  datasets::LoaderOptions o{.batch_size = 30, .crop_pad = 2, .flip = true, .views = 3, .seed = 5};
+  datasets::LoaderOptions o{
+      .batch_size = 30, .augment = {.crop_pad = 2, .flip = true}, .views = 3, .seed = 5};
   const auto source = datasets::loader(images, o);
   const auto epoch = [&](int64_t e) {
     source->start(e);

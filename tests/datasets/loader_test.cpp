@@ -13,18 +13,16 @@
 
 using namespace pare;
 using namespace pare::test;
-using datasets::ImageSet;
 using datasets::LoaderOptions;
 using datasets::Normalize;
+using datasets::PixelSet;
 using datasets::View;
 
 namespace {
 
 /// Random bytes; the first pixel value of image i is i and its label i % 10.
-std::shared_ptr<const ImageSet> random_images(int64_t count, const Shape& image) {
-  auto set = std::make_shared<ImageSet>();
-  set->image = image;
-  set->class_names.resize(10);
+std::shared_ptr<const PixelSet> random_images(int64_t count, const Shape& image) {
+  auto set = std::make_shared<PixelSet>(image, std::vector<std::string>(10));
   Rng rng(5);
   for (int64_t i = 0; i < count * image.numel(); ++i) {
     set->pixels.push_back(static_cast<uint8_t>(rng.below(256)));
@@ -52,8 +50,7 @@ void check_same(const std::vector<Batch>& got, const std::vector<Batch>& want, s
 
 const LoaderOptions kAugmented{.batch_size = 8,
                                .shuffle = true,
-                               .crop_pad = 2,
-                               .flip = true,
+                               .augment = {.crop_pad = 2, .flip = true},
                                .normalize = {{0.4f, 0.5f, 0.6f}, {0.2f, 0.3f, 0.4f}},
                                .seed = 3};
 
@@ -183,6 +180,7 @@ TEST_CASE("loader: batches depend on seed, epoch and index alone") {
   SUBCASE("for any prefetch and number of threads") {
     for (int threads : {1, 2, 5}) {
       set_num_threads(threads);
+      options.threads = threads;
       for (int prefetch : {0, 1, 2, 100}) {
         options.prefetch = prefetch;
         const auto source = datasets::loader(set, options);
@@ -251,14 +249,14 @@ TEST_CASE("loader: wrong options are refused") {
     return message_of([&] { datasets::loader(set, o); });
   };
   check_mentions(message({.batch_size = 0}), {"batch_size", "got 0"});
-  check_mentions(message({.crop_pad = -1}), {"crop_pad", "got -1"});
+  check_mentions(message({.augment = {.crop_pad = -1}}), {"crop_pad", "got -1"});
   check_mentions(message({.prefetch = -2}), {"prefetch", "got -2"});
   check_mentions(message({.normalize = {{}, {1, 0, 1}}}), {"std", "got 0"});
   check_mentions(message_of([&] {
                    datasets::loader(random_images(2, {2, 2, 2}), {});
                  }),
                  {"[2, 2, 2]", "expected [H, W, 1] or [H, W, 3]"});
-  auto broken = std::make_shared<ImageSet>(*set);
+  auto broken = std::make_shared<PixelSet>(*set);
   broken->pixels.pop_back();
   check_mentions(message_of([&] { datasets::loader(broken, {}); }), {"119", "10 images"});
   const auto source = datasets::loader(set, {.batch_size = 4});
@@ -266,29 +264,57 @@ TEST_CASE("loader: wrong options are refused") {
   check_mentions(message_of([&] { source->start(-1); }), {"epoch", "-1"});
 }
 
-TEST_CASE("prefetch: what the thread throws comes out of next(), after the batches before it") {
-  const auto make = [](int64_t i) -> Batch {
-    PARE_CHECK(i < 5, "batch ", i, " is broken");
-    return {Tensor::scalar(static_cast<float>(i)), {}};
-  };
-  datasets::Prefetch prefetch(make, 2, 10, 2);
-  for (float want : {2.0f, 3.0f, 4.0f}) CHECK(prefetch.next()->x.item() == want);
-  for (int again = 0; again < 2; ++again) {
-    CHECK(message_of([&] { prefetch.next(); }) == "batch 5 is broken");
+namespace {
+
+/// Three pieces; its batch holds its number. Batch `broken` throws in a piece or at the end.
+struct TestJob final : datasets::Job {
+  TestJob(int64_t batch, int64_t broken, bool late) : index(batch), bad(broken), at_end(late) {}
+  int64_t pieces() const override { return 3; }
+  void work(int64_t piece) override {
+    PARE_CHECK(index != bad || at_end || piece != 1, "batch ", index, " is broken");
+    ++done;
   }
+  Batch finish() override {
+    PARE_CHECK(index != bad, "batch ", index, " is broken");
+    CHECK(done == 3);
+    return {Tensor::scalar(static_cast<float>(index)), {}};
+  }
+  int64_t index, bad;
+  bool at_end;
+  std::atomic<int> done = 0;
+};
+
+}  // namespace
+
+TEST_CASE("prefetch: in order, then what a job throws, for good") {
+  for (int threads : {1, 2, 4}) {
+    for (bool late : {false, true}) {
+      datasets::Prefetch prefetch([&](int64_t i) { return std::make_unique<TestJob>(i, 5, late); },
+                                  2, 10, 2, threads);
+      for (float want : {2.0f, 3.0f, 4.0f}) CHECK(prefetch.next()->x.item() == want);
+      for (int again = 0; again < 2; ++again) {
+        CHECK(message_of([&] { prefetch.next(); }) == "batch 5 is broken");
+      }
+    }
+  }
+  datasets::Prefetch broken(
+      [](int64_t) -> std::unique_ptr<datasets::Job> { throw Error("no job"); }, 0, 3, 2, 2);
+  CHECK(message_of([&] { broken.next(); }) == "no job");
 }
 
 TEST_CASE("prefetch: no more than asked for is prepared ahead") {
-  std::atomic<int> made = 0;
-  datasets::Prefetch prefetch(
-      [&](int64_t) -> Batch {
-        ++made;
-        return {};
-      },
-      0, 100, 3);
-  for (int taken = 1; taken <= 5; ++taken) {
-    REQUIRE(prefetch.next());
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    CHECK(made <= taken + 4);  // three waiting, one in the thread's hands
+  for (int threads : {1, 3}) {
+    std::atomic<int> made = 0;
+    datasets::Prefetch prefetch(
+        [&](int64_t i) {
+          ++made;
+          return std::make_unique<TestJob>(i, -1, false);
+        },
+        0, 100, 3, threads);
+    for (int taken = 1; taken <= 5; ++taken) {
+      REQUIRE(prefetch.next());
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      CHECK(made <= taken + 3);
+    }
   }
 }

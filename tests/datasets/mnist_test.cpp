@@ -33,7 +33,7 @@ datasets::LoadOptions test_split(const std::string& dir, const std::string& name
   return {.name = name, .dir = dir, .split = Split::test};
 }
 
-void check_digits(const datasets::ImageSet& set, int64_t count) {
+void check_digits(const datasets::PixelSet& set, int64_t count) {
   CHECK(set.image == Shape{5, 4, 1});
   CHECK(set.classes() == 10);
   REQUIRE(set.count() == count);
@@ -52,22 +52,22 @@ TEST_CASE("mnist: plain, gzip and dotted file names") {
   TempFolder plain, packed, dotted;
   plain.write(kImages, idx_images(7));
   plain.write(kLabels, idx_labels(7));
-  check_digits(*datasets::load(test_split(plain.path())), 7);
+  check_digits(*load_pixels(test_split(plain.path())), 7);
 
   packed.write_gz(kImages + ".gz", idx_images(6));
   packed.write_gz(kLabels + ".gz", idx_labels(6));
-  check_digits(*datasets::load(test_split(packed.path())), 6);
+  check_digits(*load_pixels(test_split(packed.path())), 6);
 
   dotted.write("t10k-images.idx3-ubyte", idx_images(5));
   dotted.write_gz("t10k-labels.idx1-ubyte.gz", idx_labels(5));
-  check_digits(*datasets::load(test_split(dotted.path())), 5);
+  check_digits(*load_pixels(test_split(dotted.path())), 5);
 }
 
 TEST_CASE("mnist: both splits, sub-folders, limit") {
   TempFolder folder;
   folder.write("FashionMNIST/raw/train-images-idx3-ubyte", idx_images(8));
   folder.write("FashionMNIST/raw/train-labels-idx1-ubyte", idx_labels(8));
-  const auto set = datasets::load({.name = "fashion-mnist", .dir = folder.path(), .limit = 3});
+  const auto set = load_pixels({.name = "fashion-mnist", .dir = folder.path(), .limit = 3});
   check_digits(*set, 3);
   CHECK(set->class_names.back() == "ankle boot");
   check_mentions(message_of([&] { datasets::load(test_split(folder.path(), "fashion-mnist")); }),

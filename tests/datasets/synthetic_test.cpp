@@ -11,13 +11,13 @@
 
 using namespace pare;
 using namespace pare::test;
-using datasets::ImageSet;
+using datasets::PixelSet;
 using datasets::Split;
 
 namespace {
 
-std::shared_ptr<const ImageSet> draw(Split split, int64_t count, uint64_t seed = 0) {
-  return datasets::load({.split = split, .seed = seed, .limit = count});
+std::shared_ptr<const PixelSet> draw(Split split, int64_t count, uint64_t seed = 0) {
+  return load_pixels({.split = split, .seed = seed, .limit = count});
 }
 
 /// Softmax regression on pixels: z = x w^T + b.
@@ -58,7 +58,7 @@ struct LinearModel {
   }
 };
 
-std::unique_ptr<BatchSource> batches(std::shared_ptr<const ImageSet> set) {
+std::unique_ptr<BatchSource> batches(std::shared_ptr<const PixelSet> set) {
   return datasets::loader(
       std::move(set),
       {.batch_size = 50, .shuffle = true, .normalize = datasets::normalize_preset("synthetic")});
@@ -67,7 +67,7 @@ std::unique_ptr<BatchSource> batches(std::shared_ptr<const ImageSet> set) {
 }  // namespace
 
 TEST_CASE("synthetic: default sizes, balanced classes") {
-  const auto test = datasets::load({.split = Split::test});
+  const auto test = load_pixels({.split = Split::test});
   CHECK(test->count() == 2000);
   CHECK(test->image == Shape{32, 32, 3});
   CHECK(test->classes() == 10);
@@ -129,7 +129,7 @@ TEST_CASE("synthetic: a linear model on pixels stays far below 60 %") {
 TEST_CASE("synthetic: the linear bound is about the images, not about the fit") {
   // The same model and the same fit, told to find out how bright an image is.
   const auto relabeled = [](Split split, int64_t count) {
-    auto set = std::make_shared<ImageSet>(*draw(split, count));
+    auto set = std::make_shared<PixelSet>(*draw(split, count));
     for (size_t i = 0; i < set->labels.size(); ++i) {
       int64_t sum = 0;
       for (size_t k = 0; k < 3072; ++k) sum += set->pixels[i * 3072 + k];

@@ -54,6 +54,8 @@ Options narrow(const std::string& name) {
   if (contains(name, "resnet")) o.widths = {4, 8, 8};
   if (name == "resnet18" || name == "resnet34" || name == "resnet50") o.widths = {4, 8, 8, 8};
   if (name == "vgg16_bn") o.widths = std::vector<int64_t>(13, 6);
+  if (name == "alexnet_bn") o.widths = {4, 6, 8, 6, 6, 20, 16}, o.image = {71, 64, 3};
+  if (name == "nin_imagenet") o.widths = {4, 6, 8, 10}, o.image = {71, 67, 3};
   if (name == "lenet5") o.image = {28, 28, 1};
   return o;
 }
@@ -124,6 +126,10 @@ TEST_CASE("parameters of models too large to run here") {
   CHECK(parameters_of(make("efficientnet_lite0", imagenet)) == 4'652'008);
   CHECK(parameters_of(make("regnet_x_600mf", imagenet)) == 6'196'040);
   CHECK(parameters_of(make("squeezenet1_0", imagenet)) == 1'248'424);
+  // torchvision's VGG-16-BN; its AlexNet and Caffe's NIN, and what batch norm adds.
+  CHECK(parameters_of(make("vgg16_bn", imagenet)) == 138'365'992);
+  CHECK(parameters_of(make("alexnet_bn", imagenet)) == 61'100'840 + 2 * 1152);
+  CHECK(parameters_of(make("nin_imagenet", imagenet)) == 7'595'176 + 2 * 4256);
   CHECK(parameters_of(make("resnet110", {.shortcut = "A"})) == 1'727'962);
   CHECK(conv_weights(make("nin")) == 965'568);
   CHECK(conv_weights(make("nin_3x3")) == 670'656);
@@ -192,6 +198,42 @@ TEST_CASE("names in state dicts are those of the original programs") {
   CHECK(vgg.count("features.0.weight") == 1);
   CHECK(vgg.count("features.41.running_mean") == 1);
   CHECK(vgg.count("classifier.weight") == 1);
+  const Options narrow_vgg{.image = {96, 64, 3}, .widths = std::vector<int64_t>(13, 4)};
+  const auto large_vgg = nn::state_dict(make("vgg16_bn", narrow_vgg));
+  CHECK(large_vgg.at("classifier.0.weight").shape() == Shape{4096, 4 * 3 * 2});
+  CHECK(large_vgg.count("classifier.6.bias") == 1);
+  const auto alex = nn::state_dict(make("alexnet_bn", narrow("alexnet_bn")));
+  CHECK(alex.count("features.0.weight") == 1);
+  CHECK(alex.count("features.15.running_var") == 1);
+  CHECK(alex.at("classifier.1.weight").shape() == Shape{20, 6});
+  const auto nin_large = keys(make("nin_imagenet"));
+  CHECK(nin_large.count("features.0.weight") == 1);
+  CHECK(nin_large.count("features.37.bias") == 1);
+}
+
+// Files hold a linear layer behind flatten in the order channel, row, column.
+TEST_CASE("weights of linear layers behind an image keep their meaning") {
+  Options o = narrow("vgg16_bn");
+  o.image = {96, 96, 3};
+  nn::Layer model = ready("vgg16_bn", o);
+  nn::Layer *features = nullptr, *first = nullptr;
+  nn::for_each_layer(model, [&](const std::string& path, nn::Layer& l) {
+    if (path == "features") features = &l;
+    if (path == "classifier.0") first = &l;
+  });
+  REQUIRE((features && first));
+  const Tensor h = (*features)(images(1, o.image));
+  REQUIRE(h.shape() == Shape{1, 3, 3, 6});
+  const Tensor y = (*first)(flatten(h));
+  const auto* linear = first->as<nn::Linear>();
+  double want = linear->bias.data()[2];
+  for (int c = 0; c < 6; ++c) {
+    for (int i = 0; i < 3; ++i) {
+      for (int j = 0; j < 3; ++j)
+        want += h.at({0, i, j, c}) * linear->weight.at({2, (c * 3 + i) * 3 + j});
+    }
+  }
+  CHECK(y.at({0, 2}) == doctest::Approx(want).epsilon(1e-4));
 }
 
 TEST_CASE("shortcut A takes every second pixel and pads channels with zeros") {
@@ -290,4 +332,6 @@ TEST_CASE("unknown models and options without use are refused") {
   refused("nin", {.dropout = 1}, "dropout");
   refused("vgg16_bn", {.image = {28, 28, 1}}, "32 pixels");
   refused("lenet5", {.image = {8, 8, 1}}, "too small");
+  refused("alexnet_bn", {.image = {62, 64, 3}}, "63 pixels");
+  refused("nin_imagenet", {.image = {67, 66, 3}}, "67 pixels");
 }
