@@ -66,7 +66,7 @@ void decode_photo(benchmark::State& state) {
 BENCHMARK(decode_photo)->Unit(benchmark::kMillisecond);
 
 void decode_photo_stb(benchmark::State& state) {
-  each_photo(state,
+  each_photo(state, "stb_image",
              [](const auto& file) { benchmark::DoNotOptimize(stb::decode(file).pixels.data()); });
 }
 BENCHMARK(decode_photo_stb)->Unit(benchmark::kMillisecond);
