@@ -97,7 +97,7 @@ TEST_CASE("prune: targets for bytes and for time") {
               "pare train --model nin --widths 64,64,64,64,64,64,64,64 --train-limit 20 "
               "--test-limit 20 --batch-size 20 --epochs 1 --threads 1 --force --out r --quiet")
               .code == 0);
-  const Json quick = pruned(dir, "--method l1 --latency 0.8 --latency-batch 4 --threads 1");
+  const Json quick = pruned(dir, "--method l1 --latency 0.8 --latency-batch 4");
   CHECK(quick["kept"].get<int>() < quick["channels"].get<int>());
   CHECK(quick["expected_seconds"]["after"].get<double>() <=
         0.8 * quick["expected_seconds"]["before"].get<double>());

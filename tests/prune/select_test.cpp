@@ -156,7 +156,7 @@ TEST_CASE("select: in steps, shares are of the network before the first one") {
     nn::Layer small = apply(r.plan({.percent = 0.2, .spread = spread}), r.c.model, r.c.images);
     const Structure s(small, r.c.images);
     Scores scores;
-    for (int u = 0; u < s.channels.units; ++u) scores.of.push_back(u);
+    for (int u = 0; u < s.channels.units; ++u) scores.of.push_back(-u);  // the wide layer's first
     const auto next = [&](PlanOptions o) {
       o.spread = spread, o.of = &r.s;
       return select(r.info, scores, s, small, r.c.images, o);
