@@ -38,7 +38,7 @@ struct TrainArgs {
   bool resume = false, force = false, quiet = false, json = false;
 
   std::string quant_schedule;  // stages with quantizers of their own: apps/train_stages.h
-  std::string whole;           // of a stage: the folder of the whole run
+  std::string again;           // of a part of something larger: the command that continues that
 
   Communicator* group = &no_group();  // processes that train together
 

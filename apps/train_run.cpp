@@ -6,7 +6,6 @@
 #include <chrono>
 #include <ctime>
 
-#include "apps/console.h"
 #include "apps/interrupt.h"
 #include "apps/memory.h"
 #include "apps/processes.h"
@@ -27,8 +26,6 @@ namespace pare {
 
 namespace {
 
-constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells report it
-
 std::string last_word(const std::string& program) {
   return program.substr(program.find_last_of(' ') + 1);
 }
@@ -41,19 +38,20 @@ std::string default_out(const std::string& program, const std::string& model) {
 /// One training run: the pieces in the order in which they come to be.
 class Run {
  public:
-  Run(TrainArgs& args, const cli::Fields& fields, const cli::Given& given, std::string program)
+  Run(TrainArgs& args, const cli::Fields& fields, const cli::Given& given, std::string program,
+      Console& console)
       : args_(args),
         fields_(fields),
         given_(given),
         program_(std::move(program)),
         group_(*args.group),
-        console_({.json = args.json && group_.first(), .quiet = args.quiet || !group_.first()}),
+        console_(console),
         folder_(args.out, !group_.first() ? RunFolder::Mode::absent
                           : args.resume   ? RunFolder::Mode::resume
                           : args.force    ? RunFolder::Mode::overwrite
                                           : RunFolder::Mode::fresh) {}
 
-  int operator()() {
+  RunOutcome operator()() {
     args_.compute.apply();
     if (args_.compute.threads == 0) share_processors(group_);
     check_same_isa(group_);
@@ -114,7 +112,7 @@ class Run {
     summary_ = nn::summarize(model_, card_.image);
   }
 
-  int train() {
+  RunOutcome train() {
     begin_distillation();
     if (args_.sync_bn) synchronize();
     nn::Layer* const beside = distillation_ ? &distillation_->learned() : nullptr;
@@ -163,7 +161,7 @@ class Run {
   }
 
   /// Quantized as calibration left it: tested and saved like the best epoch of a training.
-  int save_calibrated() {
+  RunOutcome save_calibrated() {
     print_header();
     const auto test_set = test_batches(args_.data, test_images_);
     test_set->start(0);
@@ -183,8 +181,7 @@ class Run {
                                          r.last.top1(), r.last.top5(), r.last.loss()));
     console_.entry("files", fmt::format("{}\n{}", folder_.file("best.safetensors"),
                                         folder_.file("summary.json")));
-    console_.result(summary);
-    return 0;
+    return {0, summary};
   }
 
   nn::TrainOptions options() {
@@ -280,23 +277,22 @@ class Run {
     console_.entry("out", folder_.path());
   }
 
-  int finish(const nn::TrainResult& r) {
-    const std::string again = fmt::format("{} --resume --out {}", program_,
-                                          args_.whole.empty() ? folder_.path() : args_.whole);
+  RunOutcome finish(const nn::TrainResult& r) {
+    const std::string again =
+        args_.again.empty() ? resume_command(program_, folder_.path()) : args_.again;
     if (r.stop == nn::TrainResult::Stop::interrupted) {
       console_.print("");
-      if (!group_.first()) return kInterrupted;
+      if (!group_.first()) return {kInterrupted, {}};
       fmt::print(stderr, "{}: interrupted after step {}, saved; continue with\n  {}\n", program_,
                  r.steps, again);
-      console_.result({{"stopped", "interrupted"}, {"steps", r.steps}, {"out", folder_.path()}});
-      return kInterrupted;
+      return {kInterrupted,
+              {{"stopped", "interrupted"}, {"steps", r.steps}, {"out", folder_.path()}}};
     }
     const Json summary = to_json(r);
     folder_.write_summary(summary);
     print_summary(r);
     if (r.stop == nn::TrainResult::Stop::max_steps) console_.entry("go on", again);
-    console_.result(summary);
-    return 0;
+    return {0, summary};
   }
 
   Json to_json(const nn::TrainResult& r) {
@@ -350,7 +346,7 @@ class Run {
   const cli::Given& given_;
   std::string program_;
   Communicator& group_;
-  Console console_;
+  Console& console_;
   RunFolder folder_;
   std::string start_;  // file of --init or --refine
   safetensors::File start_file_;
@@ -378,20 +374,32 @@ void continue_run(const TrainArgs& args, const cli::Fields& fields, const cli::G
 
 }  // namespace
 
+std::string resume_command(const std::string& program, const std::string& out) {
+  return fmt::format("{} --resume --out {}", program, out);
+}
+
+RunOutcome train(TrainArgs& args, const cli::Fields& fields, cli::Given given,
+                 const std::string& program, Console& console, const Complete& complete) {
+  if (args.resume) continue_run(args, fields, given, program);
+  if (complete) complete(given);
+  args.model.quant = canonical_quant(args.model.quant);
+  if (!args.resume) args.apply_recipe(given);
+  args.check(given);
+  if (args.out.empty()) args.out = agree(*args.group, default_out(program, args.model.model));
+  const auto run = [&] { return Run(args, fields, given, program, console)(); };
+  return args.quant_schedule.empty() ? run() : train_stages(args, fields, program, console, run);
+}
+
 int train_program(TrainArgs& args, const cli::Fields& fields, const cli::Program& program, int argc,
-                  char** argv, const std::function<void(cli::Given&)>& complete) {
+                  char** argv, const Complete& complete) {
   return run_together(program.name, [&](Communicator& group) {
-    cli::Given given = cli::parse(fields, program, argc, argv);
+    const cli::Given given = cli::parse(fields, program, argc, argv);
     if (given.leave) return 0;
     args.group = &group;
-    if (args.resume) continue_run(args, fields, given, program.name);
-    if (complete) complete(given);
-    args.model.quant = canonical_quant(args.model.quant);
-    if (!args.resume) args.apply_recipe(given);
-    args.check(given);
-    if (args.out.empty()) args.out = agree(group, default_out(program.name, args.model.model));
-    const auto run = [&] { return Run(args, fields, given, program.name)(); };
-    return args.quant_schedule.empty() ? run() : train_stages(args, fields, program.name, run);
+    Console console({.json = args.json && group.first(), .quiet = args.quiet || !group.first()});
+    const RunOutcome outcome = train(args, fields, given, program.name, console, complete);
+    console.result(outcome.summary);
+    return outcome.code;
   });
 }
 

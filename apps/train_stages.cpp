@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <sstream>
 
-#include "apps/console.h"
 #include "apps/run_folder.h"
 #include "apps/version.h"
 #include "core/files.h"
@@ -131,8 +130,8 @@ bool is_staged(const std::string& folder) {
   return json.contains("options") && !json["options"].value("quant-schedule", "").empty();
 }
 
-int train_stages(TrainArgs& args, const cli::Fields& fields, const std::string& program,
-                 const std::function<int()>& run) {
+RunOutcome train_stages(TrainArgs& args, const cli::Fields& fields, const std::string& program,
+                        Console& console, const std::function<RunOutcome()>& run) {
   const std::vector<Stage> stages = parse_stages(args.quant_schedule, args.epochs);
   const bool first = args.group->first();
   if (!args.resume && first) open_folder(args, fields, program);
@@ -142,26 +141,24 @@ int train_stages(TrainArgs& args, const cli::Fields& fields, const std::string& 
     if (whole.resume && finished(folder)) continue;
     args = whole;
     args.quant_schedule.clear();  // a stage is a run like any other
-    args.whole = whole.out;
+    if (args.again.empty()) args.again = resume_command(program, whole.out);
     args.out = folder;
     args.model.quant = stages[i].quant;
     args.epochs = stages[i].epochs;
     args.resume = whole.resume && fs::exists(folder + "/last.safetensors");
     args.force = !args.resume;  // what a stage left before its first save is worth nothing
     if (i > 0) args.init = stage_folder(whole.out, i - 1) + "/best.safetensors";
-    const int code = run();
-    if (code != 0) return code;
+    RunOutcome outcome = run();
+    if (outcome.code != 0) return outcome;
   }
   args = whole;
-  if (!first) return 0;
+  if (!first) return {};
   const Json summary = summary_of(args, stages);
   const std::string last = stage_folder(args.out, stages.size() - 1) + "/best.safetensors";
   write_file_atomically(args.out + "/best.safetensors", {read_file(last)});
   write_file_atomically(args.out + "/summary.json", {summary.dump(2) + "\n"});
-  Console console({.json = args.json, .quiet = args.quiet});
   print(args, summary, console);
-  console.result(summary);
-  return 0;
+  return {0, summary};
 }
 
 }  // namespace pare

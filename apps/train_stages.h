@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/train_args.h"
+#include "apps/train_run.h"
 
 namespace pare {
 
@@ -22,7 +22,7 @@ bool is_staged(const std::string& folder);
 
 /// Runs the stages in --out/stage1, --out/stage2, ...; `run` is one training with the args as they
 /// are then. Finished stages are skipped when resuming. The result is that of the last one.
-int train_stages(TrainArgs& args, const cli::Fields& fields, const std::string& program,
-                 const std::function<int()>& run);
+RunOutcome train_stages(TrainArgs& args, const cli::Fields& fields, const std::string& program,
+                        Console& console, const std::function<RunOutcome()>& run);
 
 }  // namespace pare

@@ -61,6 +61,8 @@ struct PhotoOptions {
   int64_t resize = 0;  // tests: shorter side before the centre is cut out; 0: size * 8 / 7
   Filter filter = Filter::bilinear;
 };
+/// One JPEG or PNG file as a test shows it, [size, size, 3]. Throws Error if it cannot be read.
+std::vector<uint8_t> read_photo(const std::string& path, const PhotoOptions& options);
 
 /// "cifar10", "cifar100", "mnist", "fashion-mnist", "synthetic", "imagenet". `dir` is the folder
 /// with the files, as their authors name them, or the folder above it (data/ for

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "core/error.h"
+#include "core/files.h"
 #include "datasets/augment.h"
 #include "datasets/color.h"
 #include "datasets/photo.h"
@@ -70,12 +71,38 @@ Window around(const Box& box, int64_t height, int64_t width, int64_t size) {
   return {y, x, h, w};
 }
 
+/// Shrinking while decoding replaces the filter by a mean over blocks: to no less than twice the
+/// size.
+Bitmap center_view(const Photo& photo, const PhotoOptions& o) {
+  const int64_t size = o.size, height = photo.height(), width = photo.width();
+  const Box box = center_box(height, width, size, o.resize);
+  const double room = std::min(box.height, box.width) / static_cast<double>(size);
+  const Photo::Part part = photo.decode(around(box, height, width, size), room / 2);
+  return resize(part.bitmap, part.find(box), {size, size, o.filter, Reach::bitmap});
+}
+
+/// Random windows may shrink to their size.
+Bitmap random_view(const Photo& photo, const PhotoOptions& o, float least_area, Rng& rng) {
+  const Window window = random_window(photo.height(), photo.width(), least_area, rng);
+  const Box box = box_of(window);
+  const double room = std::min(box.height, box.width) / static_cast<double>(o.size);
+  const Photo::Part part = photo.decode(window, room);
+  return resize(part.bitmap, part.find(box), {o.size, o.size, o.filter, Reach::box});
+}
+
+PhotoOptions checked(PhotoOptions p) {
+  PARE_CHECK(p.size > 0, "imagenet: images must have a size > 0, got ", p.size);
+  PARE_CHECK(p.resize == 0 || p.resize >= p.size, "imagenet: the shorter side becomes ", p.resize,
+             " before the middle ", p.size, " pixels are cut out, expected at least as many");
+  if (p.resize == 0) p.resize = p.size * 8 / 7;
+  return p;
+}
+
 class PhotoSet final : public ImageSet {
  public:
   PhotoSet(std::unique_ptr<PhotoFiles> files, std::vector<int64_t> chosen,
            const PhotoOptions& options)
       : files_(std::move(files)), chosen_(std::move(chosen)), opt_(options) {
-    if (opt_.resize == 0) opt_.resize = opt_.size * 8 / 7;
     image = {opt_.size, opt_.size, 3};
     class_names = files_->class_names;
     for (int64_t at : chosen_) labels.push_back(files_->labels[static_cast<size_t>(at)]);
@@ -93,7 +120,9 @@ class PhotoSet final : public ImageSet {
     const int64_t at = chosen_[static_cast<size_t>(index)];
     try {
       const std::vector<uint8_t> file = files_->read(at);
-      Bitmap seen = view(Photo(file), augment, rng);
+      const Photo photo(file);
+      Bitmap seen = augment.crop_area > 0 ? random_view(photo, opt_, augment.crop_area, rng)
+                                          : center_view(photo, opt_);
       change_colors(seen, augment, rng);
       place(seen.pixels.data(), image, {.flip = augment.flip && rng.coin()}, table, y);
       return true;
@@ -112,26 +141,6 @@ class PhotoSet final : public ImageSet {
   }
 
  private:
-  /// Shrinking while decoding replaces the filter by a mean over blocks. Random windows may shrink
-  /// to their size, the pictures of a test to no less than twice theirs.
-  Bitmap view(const Photo& photo, const Augment& augment, Rng& rng) const {
-    const int64_t size = opt_.size, height = photo.height(), width = photo.width();
-    const bool random = augment.crop_area > 0;
-    Window window;
-    Box box;
-    if (random) {
-      window = random_window(height, width, augment.crop_area, rng);
-      box = box_of(window);
-    } else {
-      box = center_box(height, width, size, opt_.resize);
-      window = around(box, height, width, size);
-    }
-    const double room = std::min(box.height, box.width) / static_cast<double>(size);
-    const Photo::Part part = photo.decode(window, random ? room : room / 2);
-    return resize(part.bitmap, part.find(box),
-                  {size, size, opt_.filter, random ? Reach::box : Reach::bitmap});
-  }
-
   std::unique_ptr<PhotoFiles> files_;
   std::vector<int64_t> chosen_;  // files
   PhotoOptions opt_;
@@ -142,16 +151,19 @@ class PhotoSet final : public ImageSet {
 }  // namespace
 
 std::shared_ptr<const ImageSet> load_photos(const LoadOptions& options) {
-  const PhotoOptions& p = options.photos;
-  PARE_CHECK(p.size > 0, "imagenet: images must have a size > 0, got ", p.size);
-  PARE_CHECK(p.resize == 0 || p.resize >= p.size, "imagenet: the shorter side becomes ", p.resize,
-             " before the middle ", p.size, " pixels are cut out, expected at least as many");
+  const PhotoOptions photos = checked(options.photos);
   auto files = find_photos(options.dir, options.split);
   const int64_t count = files->count();
   const int64_t taken = options.limit > 0 ? std::min(options.limit, count) : count;
   std::vector<int64_t> chosen(static_cast<size_t>(taken));
   for (int64_t i = 0; i < taken; ++i) chosen[static_cast<size_t>(i)] = i * count / taken;
-  return std::make_shared<const PhotoSet>(std::move(files), std::move(chosen), p);
+  return std::make_shared<const PhotoSet>(std::move(files), std::move(chosen), photos);
+}
+
+std::vector<uint8_t> read_photo(const std::string& path, const PhotoOptions& options) {
+  const std::string bytes = read_file(path);
+  const std::vector<uint8_t> file(bytes.begin(), bytes.end());
+  return center_view(Photo(file), checked(options)).pixels;
 }
 
 }  // namespace pare::datasets

@@ -7,7 +7,8 @@ namespace pare::prune {
 using nn::Channels, nn::Graph;
 
 Cost operator-(const Cost& a, const Cost& b) {
-  return {a.params - b.params, a.macs - b.macs, a.activations - b.activations};
+  return {a.params - b.params, a.macs - b.macs, a.activations - b.activations, a.bytes - b.bytes,
+          a.seconds - b.seconds};
 }
 
 CostModel::CostModel(const Structure& structure) : structure_(structure) {
@@ -20,6 +21,8 @@ CostModel::CostModel(const Structure& structure) : structure_(structure) {
 }
 
 namespace {
+
+constexpr double kFloatBits = 32;
 
 double product(const Shape& shape) { return static_cast<double>(shape.numel()); }
 
@@ -55,9 +58,15 @@ int weight_of(const Structure& s, int node) {
 
 void CostModel::add_parameters() {
   for (int i = 0; i < structure_.graph.size(); ++i) {
-    if (structure_.graph[i].op != Graph::kParameter) continue;
+    const Graph::Node& n = structure_.graph[i];
+    const bool parameter = n.op == Graph::kParameter;
+    if (!parameter && n.op != Graph::kBuffer) continue;
+    const auto known = structure_.bits.find(n.name);
+    const double bits = known == structure_.bits.end() ? kFloatBits : known->second;
     const Rest rest = rest_of(structure_, i);
-    volumes_.push_back({.params = rest.numbers, .axes = rest.axes});
+    volumes_.push_back({.params = parameter ? rest.numbers : 0,
+                        .bytes = rest.numbers * bits / 8,
+                        .axes = rest.axes});
   }
 }
 
@@ -84,6 +93,7 @@ Cost CostModel::cost(const std::vector<double>& lengths) const {
     sum.params += v.params * times;
     sum.macs += v.macs * times;
     sum.activations += v.activations * times;
+    sum.bytes += v.bytes * times;
   }
   return sum;
 }

@@ -13,6 +13,8 @@ struct Cost {
   double params = 0;
   double macs = 0;         // multiply-accumulates of convolutions and linear layers
   double activations = 0;  // numbers that convolutions and linear layers write
+  double bytes = 0;        // parameters and buffers as stored: quantized weights at their bits
+  double seconds = 0;      // of a batch, if it was estimated (prune/latency.h)
 };
 Cost operator-(const Cost& a, const Cost& b);
 
@@ -26,7 +28,7 @@ class CostModel {
  private:
   /// fixed * product of the kept lengths of axes.
   struct Volume {
-    double params = 0, macs = 0, activations = 0;
+    double params = 0, macs = 0, activations = 0, bytes = 0;
     std::vector<size_t> axes = {};
   };
   Cost cost(const std::vector<double>& lengths) const;

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <bit>
-#include <map>
 #include <ostream>
 
 #include "nn/layers.h"
@@ -21,24 +20,6 @@ constexpr int kWord = 32, kGapBits = 4, kSizeBits = 13;
 
 void put(BitWriter& out, float value) { out.put(std::bit_cast<uint32_t>(value), kWord); }
 float get(BitReader& in) { return std::bit_cast<float>(in.get(kWord)); }
-
-struct Bits {
-  int code, gap;
-};
-
-/// Weights of layers by name, and how many bits they get.
-std::map<std::string, Bits> coded_weights(nn::Layer& model, const PackOptions& o) {
-  std::map<std::string, Bits> names;
-  nn::for_each_layer(model, [&](const std::string& path, nn::Layer& layer) {
-    const std::string name = path.empty() ? "weight" : path + ".weight";
-    if (layer.as<nn::Conv2d>() || layer.as<nn::ConvTranspose2d>()) {
-      names[name] = {o.conv_bits, o.conv_gap};
-    } else if (layer.as<nn::Linear>()) {
-      names[name] = {o.linear_bits, o.linear_gap};
-    }
-  });
-  return names;
-}
 
 /// The weights that are not zero, and the zeros before each. A gap of 2^bits - 1 stands for so many
 /// zeros and no weight.
@@ -72,7 +53,7 @@ Huffman code_for(const Symbols& symbols, size_t count) {
 }
 
 /// Writes one weight, and makes its values those of the codebook.
-PackReport::Row pack_weight(Tensor& weight, Bits bits, BitWriter& out) {
+PackReport::Row pack_weight(Tensor& weight, CodeBits bits, BitWriter& out) {
   const size_t before = out.bytes().size();
   const Sparse s = sparse_form(weight.span(), bits.gap);
   const Codebook book = share_values(s.values, bits.code);
@@ -132,6 +113,19 @@ int64_t numbers(const std::map<std::string, Tensor>& state) {
 }
 
 }  // namespace
+
+std::map<std::string, CodeBits> coded_weights(nn::Layer& model, const PackOptions& o) {
+  std::map<std::string, CodeBits> names;
+  nn::for_each_layer(model, [&](const std::string& path, nn::Layer& layer) {
+    const std::string name = path.empty() ? "weight" : path + ".weight";
+    if (layer.as<nn::Conv2d>() || layer.as<nn::ConvTranspose2d>()) {
+      names[name] = {o.conv_bits, o.conv_gap};
+    } else if (layer.as<nn::Linear>()) {
+      names[name] = {o.linear_bits, o.linear_gap};
+    }
+  });
+  return names;
+}
 
 Packed pack(nn::Layer& model, const PackOptions& o) {
   for (int bits : {o.conv_gap, o.linear_gap}) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <iosfwd>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,6 +18,13 @@ struct PackOptions {
   int conv_bits = 8, linear_bits = 5;  // of the codebooks
   int conv_gap = 8, linear_gap = 5;    // bits of a number of zeros, before Huffman's code
 };
+
+/// Bits of one weight's codes and gaps.
+struct CodeBits {
+  int code, gap;
+};
+/// Of every weight of a convolution or linear layer, by name.
+std::map<std::string, CodeBits> coded_weights(nn::Layer& model, const PackOptions& options);
 
 /// Bytes after each step, of all tensors of the model.
 struct PackReport {

@@ -32,6 +32,13 @@ std::string change(double before, double after) {
   return fmt::format("{} -> {} (-{:.1f} %)", scaled(before), scaled(after), less);
 }
 
+/// From the times of layers, not of the network.
+std::string expected_time(const Plan& plan) {
+  const double before = plan.before.seconds, after = plan.after.seconds;
+  return fmt::format("time       {:.2f} ms -> {:.2f} ms (-{:.1f} %), as expected from its layers\n",
+                     1e3 * before, 1e3 * after, 100 * (1 - after / before));
+}
+
 /// "conv1, conv2 and 7 more"
 std::string shortened(const std::string& names) {
   constexpr int kShown = 2;
@@ -54,7 +61,9 @@ std::ostream& operator<<(std::ostream& out, const Plan& plan) {
   }
   rows.push_back({"total", std::to_string(plan.channels()), std::to_string(plan.kept()), "", ""});
   return out << nn::columns(rows) << "parameters " << change(plan.before.params, plan.after.params)
-             << "\nMACs       " << change(plan.before.macs, plan.after.macs) << "\n";
+             << "\nMACs       " << change(plan.before.macs, plan.after.macs) << "\nbytes      "
+             << change(plan.before.bytes, plan.after.bytes) << "\n"
+             << (plan.before.seconds > 0 ? expected_time(plan) : "");
 }
 
 namespace {

@@ -14,11 +14,13 @@ namespace {
 /// A group that channels may be removed from.
 struct Candidate {
   int group;
+  int64_t full;                 // channels that it began with
   std::vector<int> order;       // units, the most important first
   std::optional<double> share;  // of its own
   int64_t multiple = 1, least = 1;
 
   int64_t size() const { return static_cast<int64_t>(order.size()); }
+  int64_t gone() const { return full - size(); }
 };
 
 /// n * percent, rounded down; 10 * 0.3 is 3.
@@ -30,7 +32,11 @@ int64_t part(int64_t n, double percent) {
 class Selector {
  public:
   Selector(const Structure& s, const Scores& scores, const PlanOptions& o)
-      : s_(s), scores_(scores), o_(o), cost_(s), notes_(static_cast<size_t>(s.groups())) {}
+      : s_(s), scores_(scores), o_(o), cost_(s), notes_(static_cast<size_t>(s.groups())) {
+    const Structure& full = o.of ? *o.of : s;
+    all_ = CostModel(full)(full.keep_all());
+    all_.seconds = o.full_seconds;
+  }
 
   void find_candidates() {
     const std::vector<BlockRule> rules = block_rules(s_);
@@ -54,6 +60,7 @@ class Selector {
     global_ = o_.spread == Spread::method ? comparable : o_.spread == Spread::global;
     for (size_t c = 0; c < candidates_.size(); ++c) {
       if (candidates_[c].share) continue;
+      full_ += candidates_[c].full, gone_ += candidates_[c].gone();
       const double scale = comparable ? 1 : mean_score(candidates_[c]);
       for (int u : candidates_[c].order) ranked_.push_back({score(u) / scale, c});
     }
@@ -61,33 +68,29 @@ class Selector {
                      [](const auto& a, const auto& b) { return a.score < b.score; });
   }
 
-  /// How many units of each candidate stay if `removed` of all ranked ones go.
+  /// How many units of each candidate stay if `removed` of all ranked ones go, those that went
+  /// before included.
   std::vector<int64_t> widths(int64_t removed) const {
     std::vector<int64_t> kept;
-    const auto total = static_cast<double>(std::max<size_t>(ranked_.size(), 1));
+    const auto total = static_cast<double>(std::max<int64_t>(full_, 1));
     for (const Candidate& c : candidates_) {
       const double share = c.share ? *c.share : global_ ? 0 : static_cast<double>(removed) / total;
-      kept.push_back(c.size() - part(c.size(), share));
+      kept.push_back(std::min(c.size(), c.full - part(c.full, share)));
     }
-    for (int64_t i = 0; global_ && i < removed; ++i) --kept[ranked_[static_cast<size_t>(i)].owner];
+    for (int64_t i = 0; global_ && i < removed - gone_; ++i) {
+      --kept[ranked_[static_cast<size_t>(i)].owner];
+    }
     for (size_t c = 0; c < candidates_.size(); ++c) kept[c] = legal(candidates_[c], kept[c]);
     return kept;
   }
 
-  int64_t removed_for_percent() const {
-    return part(static_cast<int64_t>(ranked_.size()), o_.percent);
-  }
+  int64_t removed_for_percent() const { return std::max(gone_, part(full_, o_.percent)); }
 
   /// The fewest to remove for the targets.
   int64_t removed_for_targets() const {
-    const Cost all = cost_(s_.keep_all());
-    const auto reached = [&](int64_t removed) {
-      const Cost left = cost_(best(widths(removed)));
-      return left.macs <= o_.macs.value_or(1) * all.macs &&
-             left.params <= o_.params.value_or(1) * all.params;
-    };
-    int64_t low = 0, high = static_cast<int64_t>(ranked_.size());
-    if (!reached(high)) fail_target(all, cost_(best(widths(high))));
+    const auto reached = [&](int64_t removed) { return !missed(cost(best(widths(removed)))); };
+    int64_t low = gone_, high = full_;
+    if (!reached(high)) fail_target(cost(best(widths(high))));
     while (low < high) {
       const int64_t middle = (low + high) / 2;
       if (reached(middle)) {
@@ -155,7 +158,10 @@ class Selector {
       l.note = notes[static_cast<size_t>(g)];
       plan.layers.push_back(std::move(l));
     }
-    return completed(plan, s_);
+    Plan full = completed(plan, s_);
+    full.before.seconds = o_.seconds ? o_.seconds(s_.keep_all()) : 0;
+    full.after.seconds = o_.seconds ? o_.seconds(keep) : 0;
+    return full;
   }
 
   bool has_blocks() const { return !s_.channels.blocks.empty(); }
@@ -187,12 +193,23 @@ class Selector {
   }
 
   Candidate candidate(int g, std::optional<double> share, const BlockRule& rule) const {
-    Candidate c{.group = g, .order = s_.group(g).units, .share = share};
+    Candidate c{.group = g, .full = full_size(g), .order = s_.group(g).units, .share = share};
     std::stable_sort(c.order.begin(), c.order.end(),
                      [&](int a, int b) { return score(a) > score(b); });
     c.multiple = rule.multiple;
     c.least = std::max(o_.min_channels, rule.least);
     return c;
+  }
+
+  int64_t full_size(int g) const {
+    const auto now = static_cast<int64_t>(s_.group(g).units.size());
+    if (!o_.of) return now;
+    const int before = o_.of->find(s_.name(g));
+    const auto full =
+        before < 0 ? int64_t{0} : static_cast<int64_t>(o_.of->group(before).units.size());
+    PARE_CHECK(full >= now, "prune: the network before the first step is another one: it has ",
+               full, " channels of ", s_.name(g), ", now there are ", now);
+    return full;
   }
 
   /// The nearest number of channels that the options and the blocks allow.
@@ -227,13 +244,38 @@ class Selector {
     return "no layer makes channels that may go";
   }
 
-  [[noreturn]] void fail_target(const Cost& all, const Cost& least) const {
-    const bool macs = least.macs > o_.macs.value_or(1) * all.macs;
-    const double share = macs ? least.macs / all.macs : least.params / all.params;
+  Cost cost(const Keep& keep) const {
+    Cost c = cost_(keep);
+    if (o_.seconds) c.seconds = o_.seconds(keep);
+    return c;
+  }
+
+  /// A share of one of the costs that may be left.
+  struct Target {
+    const char* what;
+    std::optional<double> share;
+    double Cost::*of;
+  };
+  std::vector<Target> targets() const {
+    return {{"MACs", o_.macs, &Cost::macs},
+            {"parameters", o_.params, &Cost::params},
+            {"bytes", o_.bytes, &Cost::bytes},
+            {"time", o_.latency, &Cost::seconds}};
+  }
+  /// The first target that this is too much for.
+  std::optional<Target> missed(const Cost& left) const {
+    for (const Target& t : targets()) {
+      if (t.share && left.*t.of > *t.share * all_.*t.of) return t;
+    }
+    return {};
+  }
+
+  [[noreturn]] void fail_target(const Cost& least) const {
+    const Target t = *missed(least);
     throw Error(
-        str("prune: ", 100 * (macs ? *o_.macs : *o_.params), " % of the ",
-            macs ? "MACs" : "parameters", " is out of reach: with the fewest channels ",
-            100 * share, " % are left", hint("ask for more, or for a smaller minimum of channels")),
+        str("prune: ", 100 * *t.share, " % of the ", t.what,
+            " is out of reach: with the fewest channels ", 100 * (least.*t.of) / (all_.*t.of),
+            " % are left", hint("ask for more, or for a smaller minimum of channels")),
         "select");
   }
 
@@ -241,6 +283,8 @@ class Selector {
   const Scores& scores_;
   PlanOptions o_;
   CostModel cost_;
+  Cost all_;                        // that shares are of
+  int64_t full_ = 0, gone_ = 0;     // ranked channels at first, and those that went before
   std::vector<std::string> notes_;  // by group
   std::vector<Candidate> candidates_;
   std::vector<Ranked> ranked_;  // ascending
@@ -255,7 +299,7 @@ Plan select(const CriterionInfo& criterion, const Scores& scores, const Structur
   Selector selector(structure, scores, options);
   selector.find_candidates();
   selector.rank(criterion.comparable);
-  const bool targets = options.macs || options.params;
+  const bool targets = options.macs || options.params || options.bytes || options.latency;
   const int64_t removed = targets ? selector.removed_for_targets() : selector.removed_for_percent();
   std::vector<int64_t> kept = selector.widths(removed);
   const Keep keep =

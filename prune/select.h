@@ -1,6 +1,7 @@
 #pragma once
 // From scores to a plan.
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -29,13 +30,20 @@ enum class Spread {
 struct PlanOptions {
   double percent = 0.5;  // of the channels that the criterion judges: to be removed
   /// Instead of percent: the share of the whole model's that may be left.
-  std::optional<double> macs = {}, params = {};
+  std::optional<double> macs = {}, params = {}, bytes = {}, latency = {};
+  /// For latency: seconds of the model with these channels (prune/latency.h), and of the model that
+  /// the share is of.
+  std::function<double(const Keep&)> seconds = {};
+  double full_seconds = 0;
   Spread spread = Spread::method;
   std::vector<LayerShare> layers = {};  // not subject to percent; of several that fit, the last
   int64_t min_channels = 1;             // of each layer
   /// Regular pruning: more than so many channels are rounded to the nearest multiple of it, and
   /// capped at the width of the layer.
   int64_t regular = 1;
+  /// Pruning in steps: the network before the first one, of which percent, shares of layers and
+  /// targets are meant. It must outlive the options.
+  const Structure* of = nullptr;
 };
 
 /// Throws on what makes no sense for any model, or names a layer that this one does not have.

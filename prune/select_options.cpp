@@ -12,7 +12,9 @@ void check(const PlanOptions& o, const Structure& s) {
                hint("every layer keeps some channels"));
   };
   share("percent", o.percent);
-  for (const auto& target : {o.macs, o.params}) {
+  PARE_CHECK(!o.latency || (o.seconds && o.full_seconds > 0),
+             "prune: a target for latency needs times of layers", hint("prune/latency.h"));
+  for (const auto& target : {o.macs, o.params, o.bytes, o.latency}) {
     PARE_CHECK(!target || (*target > 0 && *target <= 1),
                "prune: a target must be above 0 and at most 1, got ", *target);
   }

@@ -1,12 +1,41 @@
 #include "prune/structure.h"
 
 #include <algorithm>
-#include <map>
+
+#include "nn/describe.h"
+#include "nn/layers.h"
 
 namespace pare::prune {
 
+namespace {
+
+/// Weights that quantizers pack, with the numbers that the quantizers hold, which count there.
+std::map<std::string, double> packed_bits(nn::Layer& model) {
+  std::map<std::string, double> bits;
+  nn::for_each_layer(model, [&](const std::string& path, nn::Layer& layer) {
+    const auto weight = [&](const auto* l) {
+      const auto* packer = l && l->weight_fn ? l->weight_fn.template as<nn::StoredBits>() : nullptr;
+      if (!packer) return;
+      const auto stored = static_cast<double>(packer->stored_bits(l->weight));
+      bits[path.empty() ? "weight" : path + ".weight"] =
+          stored / static_cast<double>(l->weight.numel());
+    };
+    weight(layer.as<nn::Conv2d>());
+    weight(layer.as<nn::ConvTranspose2d>());
+    weight(layer.as<nn::Linear>());
+    const bool socket = path.ends_with("weight_fn") || path.ends_with("input_fn");
+    if (!socket || !layer.as<nn::StoredBits>()) return;
+    for (const auto& list : {nn::parameters(layer), nn::buffers(layer)}) {
+      for (const nn::NamedTensor& t : list) bits[path + "." + t.name] = 0;
+    }
+  });
+  return bits;
+}
+
+}  // namespace
+
 Structure::Structure(nn::Layer& model, const Tensor& example)
-    : graph(nn::trace(model, example)), channels(nn::channels(graph)) {
+    : graph(nn::trace(model, example)), channels(nn::channels(graph)), bits(packed_bits(model)) {
   std::map<std::string, int> uses;
   for (const nn::Channels::Group& g : channels.groups) {
     std::string name = g.makers.empty() ? std::string() : graph[g.makers.front()].name;

@@ -2,6 +2,7 @@
 // A model as pruning sees it: which channels live and die together (a unit), which units the same
 // filters make (a group, one line of a plan), and what they cost.
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,8 @@ struct Structure {
   /// By group: the first layer that makes its channels, told apart by a number where two groups
   /// begin in one layer. Empty: no layer makes them.
   std::vector<std::string> names;
+  /// Bits of each number when stored, of parameters and buffers that do not take 32.
+  std::map<std::string, double> bits;
 
   int groups() const { return static_cast<int>(channels.groups.size()); }
   const nn::Channels::Group& group(int g) const { return channels.groups[static_cast<size_t>(g)]; }

@@ -24,12 +24,14 @@ const char* name_of(Mode mode) { return mode == Mode::train ? "train" : "infer";
 
 struct StepArgs {
   ModelArgs model;
+  std::string weights;
   int64_t batch_size = 32, image_size = 0, classes = 10;
   RunArgs run;
 
   void fields(cli::Fields& f) {
     model.fields(f);
     f(classes, "classes", "outputs of the model", {.min = 2});
+    f(weights, "weights", "the model of this checkpoint, pruned or not", {.placeholder = "FILE"});
     f.group("Input");
     f(batch_size, "batch-size", "images per step", {.min = 1});
     f(image_size, "image-size", "height and width of the images; 0: the model's usual ones",
@@ -37,11 +39,25 @@ struct StepArgs {
     run.fields(f);
   }
 
-  ModelCard card() const {
+  ModelCard card(const cli::Given& given) {
+    if (!weights.empty()) return card_of_weights(given);
     ModelCard card{.args = model, .classes = classes, .image = usual_image(model.model)};
     card.args.quant = canonical_quant(model.quant);
     if (image_size > 0) card.image = {image_size, image_size, card.image[2]};
     return card;
+  }
+
+ private:
+  ModelCard card_of_weights(const cli::Given& given) {
+    auto card = ModelCard::read(safetensors::read_header(weights), weights);
+    PARE_CHECK(card, weights, ": does not say which model it holds",
+               hint("a checkpoint of pare train or pare prune does"));
+    PARE_CHECK(!given.has("classes"), "--weights and --classes exclude each other");
+    model.quant = canonical_quant(model.quant);
+    adopt(model, *card, given, {}, weights);
+    card->args = model;
+    if (image_size > 0) card->image = {image_size, image_size, card->image[2]};
+    return *card;
   }
 };
 
@@ -59,11 +75,13 @@ double flops_per_image(const nn::Summary& summary, Mode mode) {
 /// A model, a batch, and what one step does with them.
 class Workload {
  public:
-  Workload(const ModelCard& card, int64_t batch, Mode mode) : mode_(mode) {
+  Workload(const ModelCard& card, const std::string& weights, int64_t batch, Mode mode)
+      : mode_(mode) {
     Rng rng(1);
     model_ = build_float(card);
     initialize(model_, card.args.model, rng);
     quantize(model_, card);
+    if (!weights.empty()) load_weights(model_, safetensors::read(weights), weights);
     summary_ = nn::summarize(model_, card.image);
     nn::set_training(model_, mode == Mode::train);
     images_ = Tensor::normal({batch, card.image[0], card.image[1], card.image[2]}, rng);
@@ -158,6 +176,7 @@ Json result(const StepArgs& args, const ModelCard& card, const Workload& work, M
             const Report& r) {
   Json json{{"bench", name_of(mode)},
             {"model", card.args.model},
+            {"weights", args.weights},
             {"quant", card.args.quant},
             {"batch", args.batch_size},
             {"image", std::vector<int64_t>(card.image.begin(), card.image.end())},
@@ -184,8 +203,8 @@ int bench_steps(Mode mode, const std::string& examples, int argc, char** argv) {
   args.run.check(given);
   args.run.compute.apply();
   Console console(args.run.console());
-  const ModelCard card = args.card();
-  Workload work(card, args.batch_size, mode);
+  const ModelCard card = args.card(given);
+  Workload work(card, args.weights, args.batch_size, mode);
   print_header(console, args, card, work, mode);
   std::vector<Subject> subjects{{name_of(mode), [&work] { return work.step(); }}};
   bench::repeat(subjects, args.run, console);
@@ -206,8 +225,9 @@ int bench_train_command(int argc, char** argv) {
 
 int bench_infer_command(int argc, char** argv) {
   return bench_steps(Mode::infer,
-                     "  pare bench infer --model resnet18 --image-size 224 --batch-size 1\n", argc,
-                     argv);
+                     "  pare bench infer --model resnet18 --image-size 224 --batch-size 1\n"
+                     "  pare bench infer --weights pruned.safetensors --threads 1\n",
+                     argc, argv);
 }
 
 }  // namespace pare

@@ -32,6 +32,7 @@ int prune_sensitivity_command(int argc, char** argv);
 int compress_command(int argc, char** argv);
 int sensitivity_command(int argc, char** argv);
 int allocate_command(int argc, char** argv);
+int recipe_command(int argc, char** argv);
 int export_command(int argc, char** argv);
 int compare_command(int argc, char** argv);
 int bench_command(int argc, char** argv);

@@ -1,3 +1,5 @@
+#include "apps/pare/fold.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,28 +14,20 @@
 
 namespace pare {
 
+void FoldArgs::fields(cli::Fields& f) {
+  f.group("Weights");
+  f(weights, "weights", "trained checkpoint, or weights under the names PyTorch uses",
+    {.placeholder = "FILE"});
+  f(out, "out", "where the folded checkpoint goes", {.placeholder = "FILE"});
+  model.fields(f);
+  data.fields(f, /*training=*/false);
+  f.group("Run");
+  f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
+  f(quiet, "quiet", "print nothing but errors and the JSON result");
+  f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+}
+
 namespace {
-
-struct FoldArgs {
-  ModelArgs model;
-  DataArgs data;
-  std::string weights, out;
-  int64_t threads = 0;
-  bool quiet = false, json = false;
-
-  void fields(cli::Fields& f) {
-    f.group("Weights");
-    f(weights, "weights", "trained checkpoint, or weights under the names PyTorch uses",
-      {.placeholder = "FILE"});
-    f(out, "out", "where the folded checkpoint goes", {.placeholder = "FILE"});
-    model.fields(f);
-    data.fields(f, /*training=*/false);
-    f.group("Run");
-    f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
-    f(quiet, "quiet", "print nothing but errors and the JSON result");
-    f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
-  }
-};
 
 int64_t norms_in(const nn::Summary& s) {
   return std::count_if(s.rows.begin(), s.rows.end(), [](const nn::LayerRow& row) {
@@ -58,11 +52,12 @@ Json report_json(const quant::FoldReport& report) {
   return rows;
 }
 
-int fold(FoldArgs& args, const cli::Given& given) {
+}  // namespace
+
+Json fold_model(FoldArgs& args, const cli::Given& given, Console& console) {
   PARE_CHECK(!args.weights.empty(), "--weights is needed: the trained model to fold");
   PARE_CHECK(!args.out.empty(), "--out is needed: where the folded checkpoint goes");
   set_num_threads(static_cast<int>(args.threads));
-  Console console({.json = args.json, .quiet = args.quiet});
   LoadedModel loaded = load_model(args.model, args.data, given, args.weights);
   const Shape& image = loaded.card.image;
 
@@ -97,23 +92,20 @@ int fold(FoldArgs& args, const cli::Given& given) {
   Json was_json = side_json(before, was), is_json = side_json(after, is);
   was_json["batch_norms"] = norms_in(was);
   is_json["batch_norms"] = norms_in(is);
-  console.result({{"model", args.model.model},
-                  {"quant", quantized},
-                  {"weights", args.weights},
-                  {"dataset", args.data.name()},
-                  {"images", after.score.samples},
-                  {"folded", report.folded()},
-                  {"before", was_json},
-                  {"after", is_json},
-                  {"max_difference", gap.difference},
-                  {"max_logit", gap.largest},
-                  {"same_class", gap.same_class},
-                  {"batch_norms", report_json(report)},
-                  {"out", args.out}});
-  return 0;
+  return {{"model", args.model.model},
+          {"quant", quantized},
+          {"weights", args.weights},
+          {"dataset", args.data.name()},
+          {"images", after.score.samples},
+          {"folded", report.folded()},
+          {"before", was_json},
+          {"after", is_json},
+          {"max_difference", gap.difference},
+          {"max_logit", gap.largest},
+          {"same_class", gap.same_class},
+          {"batch_norms", report_json(report)},
+          {"out", args.out}};
 }
-
-}  // namespace
 
 int fold_command(int argc, char** argv) {
   FoldArgs args;
@@ -124,7 +116,10 @@ int fold_command(int argc, char** argv) {
        .examples = "  pare fold --weights runs/float/best.safetensors --out folded.safetensors\n"
                    "  pare eval --weights folded.safetensors\n"},
       argc, argv);
-  return given.leave ? 0 : fold(args, given);
+  if (given.leave) return 0;
+  Console console({.json = args.json, .quiet = args.quiet});
+  console.result(fold_model(args, given, console));
+  return 0;
 }
 
 }  // namespace pare

@@ -16,6 +16,7 @@ constexpr Command kCommands[] = {
     {"quantize", "quantize a trained network without training it", quantize_command},
     {"sensitivity", "what each layer loses by few bits", sensitivity_command},
     {"allocate", "bits for each layer under a budget", allocate_command},
+    {"recipe", "run these commands one after the other, as a file says", recipe_command},
     {"export", "write a network as a file that other programs run", export_command},
     {"run", "run a lowered model on frames", run_command},
     {"compare", "one table of several runs", compare_command},

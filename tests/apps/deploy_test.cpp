@@ -1,11 +1,13 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "deploy/runtime/file.h"
 #include "deploy/runtime/normalize.h"
 #include "deploy/runtime/session.h"
 #include "tests/apps/run.h"
+#include "tests/datasets/pictures_for_test.h"
 
 using namespace pare;
 using namespace pare::test;
@@ -47,6 +49,20 @@ TEST_CASE("pare export --to pare, pare run, pare bench lowered") {
   runtime::normalize(session.program(), reinterpret_cast<const uint8_t*>(frames.data()), 3,
                      x.data());
   session.run(x.data(), 3, y.data());
+
+  // A picture of the model's size is the frame itself; what is no picture is left out.
+  fs::create_directories(dir / "photos");
+  const Bytes png = png_of({32, 32}, Bytes(frames.begin(), frames.begin() + 32 * 32 * 3));
+  write(dir / "photos/a.png", std::string(png.begin(), png.end()));
+  write(dir / "photos/b.png", "no picture");
+  const Result seen = run(dir, "pare run m.pare photos --top 1 --json");
+  CHECK(seen.code == 0);
+  CHECK(contains(seen.err, "b.png is left out"));
+  const auto best = std::max_element(y.begin(), y.begin() + session.output().numel());
+  CHECK(nlohmann::json::parse(seen.out)["top"][0]["class"] == best - y.begin());
+  CHECK(contains(run(dir, "pare run m.pare photos/a.png --top 1").out, " %  "));
+  CHECK(run(dir, "pare run m.pare photos/b.png").code == 1);
+  CHECK(run(dir, "pare run m.pare nowhere.png").says("cannot find nowhere.png"));
 
   const Result ran = run(dir, "pare run m.pare --top 2 --threads 2 < frames");
   REQUIRE(ran.code == 0);

@@ -86,6 +86,36 @@ TEST_CASE("prune: a plan is saved, and applied from its file") {
   CHECK(run(dir, kPrune + "--plan plan.yaml --quiet").out.empty());
 }
 
+TEST_CASE("prune: targets for bytes and for time") {
+  TempDir dir;
+  train(dir, "pare train");
+  const Json bytes = pruned(dir, "--method l1 --bytes 0.5");
+  CHECK(bytes["after"]["bytes_quantized"].get<double>() <=
+        0.5 * bytes["before"]["bytes_quantized"].get<double>());
+  // Wide enough that fewer channels are less time on any machine.
+  REQUIRE(run(dir,
+              "pare train --model nin --widths 64,64,64,64,64,64,64,64 --train-limit 20 "
+              "--test-limit 20 --batch-size 20 --epochs 1 --threads 1 --force --out r --quiet")
+              .code == 0);
+  const Json quick = pruned(dir, "--method l1 --latency 0.8 --latency-batch 4");
+  CHECK(quick["kept"].get<int>() < quick["channels"].get<int>());
+  CHECK(quick["expected_seconds"]["after"].get<double>() <=
+        0.8 * quick["expected_seconds"]["before"].get<double>());
+}
+
+TEST_CASE("bench infer: the widths of a pruned checkpoint") {
+  TempDir dir;
+  train(dir, "pare train");
+  const Json made = pruned(dir, "--method l1 --percent 0.5 --out p.safetensors");
+  const std::string bench = "pare bench infer --batch-size 2 --steps 2 --warmup 1 --threads 1 ";
+  const Result r = run(dir, bench + "--weights p.safetensors --json");
+  CAPTURE(r.err);
+  REQUIRE(r.code == 0);
+  CHECK(r.json()["params"] == made["after"]["params"]);
+  CHECK(r.json()["flops_per_image"].get<double>() == 2 * made["after"]["macs"].get<double>());
+  CHECK(run(dir, bench + "--weights p.safetensors --model nin_gc").says("--model"));
+}
+
 TEST_CASE("prune: every method, by name") {
   TempDir dir;
   train(dir, "pare train");
@@ -238,6 +268,21 @@ TEST_CASE("compress writes a small file that is the network it shows") {
           "--batch-size 40 --quiet");
   CAPTURE(r.err);
   CHECK(r.code == 0);
+  r = run(dir, compress +
+                   "--out f.safetensors --sparsity 0.8 --conv-bits 2 --linear-bits 2 "
+                   "--epochs 3 --lr 0.003 --batch-size 40 --train-limit 160 --threads 1 --json");
+  CAPTURE(r.err);
+  REQUIRE(r.code == 0);
+  const Json trained = r.json();
+  CHECK(trained["after"]["loss"] != trained["before"]["loss"]);
+  CHECK(trained["bytes"]["nonzeros"] == result["bytes"]["nonzeros"]);
+  CHECK(trained["bytes"]["packed"].get<double>() < result["bytes"]["packed"].get<double>());
+  CHECK(trained.contains("top1_untrained"));
+  r = run(dir, "pare eval --weights f.safetensors --test-limit 100 --json");
+  CAPTURE(r.err);
+  REQUIRE(r.code == 0);
+  CHECK(r.json()["loss"].get<double>() == doctest::Approx(trained["after"]["loss"].get<double>()));
+  CHECK(run(dir, compress + "--out x --lr 0.1").says("--lr is for training"));
   CHECK(run(dir, compress).says("--out is needed"));
   CHECK(run(dir, "pare compress --out x").says("--weights is needed"));
 }
@@ -280,6 +325,10 @@ TEST_CASE("prune refuses what cannot be, and writes nothing") {
   says("--layers model.99:0.5", "no layer is called model.99");
   says("--layers 'model.*:1'", "without 1, got 1");
   says("--macs 0.0001", "out of reach");
+  says("--bytes 0.0001", "of the bytes is out of reach");
+  says("--latency 0.5 --percent 0.5", "--percent and --latency exclude each other");
+  says("--latency-batch 2", "--latency-batch is for --latency");
+  says("--of plan.yaml", "plan.yaml");
   says("--method apoz --images 1000 --train-limit 160", "the training set has 160, got 1000");
   std::ofstream(dir / "plan.yaml") << "layers:\n  conv1: {channels: 4, keep: [0]}\n";
   says("--plan plan.yaml", "the plan is of another model");

@@ -40,6 +40,8 @@ TEST_CASE("apply: what the plan says it will cost is what the model costs") {
     CHECK(plan.after.params == doctest::Approx(static_cast<double>(after.params)).epsilon(1e-12));
     CHECK(plan.before.macs == doctest::Approx(static_cast<double>(before.macs)).epsilon(1e-12));
     CHECK(plan.after.macs == doctest::Approx(static_cast<double>(after.macs)).epsilon(1e-12));
+    CHECK(plan.before.bytes == static_cast<double>(before.bytes_quantized));
+    CHECK(plan.after.bytes == doctest::Approx(static_cast<double>(after.bytes_quantized)));
     CHECK(after.macs < before.macs);
   }
 }
@@ -92,6 +94,14 @@ TEST_CASE("apply: quantizers in the sockets are cut along") {
   quant::apply(rebuilt, quant::parse_scheme("wqaq:W4A4"));
   nn::load_state_dict(rebuilt, nn::state_dict(small));
   CHECK(output(rebuilt, c.images) == output(small, c.images));
+
+  // Bytes are those of packed weights: whole ones for each layer.
+  const auto bytes = [](nn::Layer& model) {
+    return static_cast<double>(nn::summarize(model, {32, 32, 3}).bytes_quantized);
+  };
+  CHECK(plan.before.bytes == doctest::Approx(bytes(c.model)).epsilon(0.001));
+  CHECK(plan.before.bytes < 3 * plan.before.params);  // floats would take 4 each
+  CHECK(plan.after.bytes == doctest::Approx(bytes(small)).epsilon(0.01));
 }
 
 TEST_CASE("apply: the big model, its modes and its gradients' wishes stay") {

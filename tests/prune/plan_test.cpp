@@ -104,5 +104,6 @@ TEST_CASE("plan: prints as a table") {
         "c      2         2                channels of the output\n"
         "total  10        6\n"
         "parameters 0.6 k -> 0.3 k (-50.0 %)\n"
-        "MACs       36.9 k -> 18.4 k (-50.0 %)\n");
+        "MACs       36.9 k -> 18.4 k (-50.0 %)\n"
+        "bytes      2.3 k -> 1.2 k (-50.0 %)\n");
 }

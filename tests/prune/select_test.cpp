@@ -134,6 +134,47 @@ TEST_CASE("select: targets are met with as little as possible") {
   CHECK(contains(r.error({.macs = 1.5}), "a target must be above 0 and at most 1, got 1.5"));
 }
 
+TEST_CASE("select: a target for bytes counts statistics too") {
+  PruneCase c = odd_case("normed", nn::Sequential({conv(3, 10), nn::BatchNorm2d(10), nn::ReLU(),
+                                                   conv(10, 8), nn::BatchNorm2d(8)}));
+  const Structure s(c.model, c.images);
+  Rng rng(1);
+  const CriterionInfo& l1 = find_criterion("l1");
+  const Scores scores = score(l1, {c.model, s, rng});
+  const Plan plan = select(l1, scores, s, c.model, c.images, {.bytes = 0.5});
+  CHECK(plan.after.bytes <= 0.5 * plan.before.bytes);
+  // 4 bytes for each parameter and each mean and variance.
+  CHECK(plan.before.bytes == 4 * (plan.before.params + 2 * (10 + 8)));
+  CHECK(contains(str(plan), "bytes "));
+  CHECK(contains(message_of([&] { select(l1, scores, s, c.model, c.images, {.bytes = 0.001}); }),
+                 "of the bytes is out of reach"));
+}
+
+TEST_CASE("select: in steps, shares are of the network before the first one") {
+  const Ramp r;
+  for (const Spread spread : {Spread::global, Spread::layer}) {
+    nn::Layer small = apply(r.plan({.percent = 0.2, .spread = spread}), r.c.model, r.c.images);
+    const Structure s(small, r.c.images);
+    Scores scores;
+    for (int u = 0; u < s.channels.units; ++u) scores.of.push_back(-u);  // the wide layer's first
+    const auto next = [&](PlanOptions o) {
+      o.spread = spread, o.of = &r.s;
+      return select(r.info, scores, s, small, r.c.images, o);
+    };
+    CHECK(next({.percent = 0.5}).kept() == 15 + 2);  // of 30, and the two of the output
+    CHECK(next({.percent = 0.2}).kept() == 24 + 2);  // nothing more
+    CHECK(next({.percent = 0.1}).kept() == 24 + 2);  // nor less
+    const double full = r.plan({.percent = 0}).before.macs;
+    const Plan half = next({.macs = 0.5});
+    CHECK(half.after.macs <= 0.5 * full);
+    CHECK(half.after.macs > 0.35 * full);
+    const std::vector<LayerShare> shares{{"0", 0.7}};
+    CHECK(next({.percent = 0.2, .layers = shares}).layers[0].kept() == 3);
+    const auto other = [&] { select(r.info, r.scores, r.s, r.c.model, r.c.images, {.of = &s}); };
+    CHECK(contains(message_of(other), "the network before the first step is another one"));
+  }
+}
+
 TEST_CASE("select: groups of convolutions keep their structure on the way through shuffles") {
   PruneCase c = library_case("nin_gc", {.widths = {32, 32, 32, 64, 64, 64, 64, 64}});
   const std::vector<int64_t> multiples{2, 2, 16, 16, 4, 32, 32, 8};

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The numbers of "Pruning" in docs/results.md: runs the recipes beside this script on CIFAR-10, and
+# writes the table of each, and the speed of the networks before and after, as JSON beside it.
+#
+#   docs/results/pruning/run.sh WEIGHTS [DATA [RUNS [NAME...]]]
+#
+#   WEIGHTS   folder with resnet20-cifar10.safetensors and resnet56-cifar10.safetensors
+#   DATA      folder with CIFAR-10 (data)
+#   RUNS      where the stages go (runs/pruning); a run that was stopped goes on there
+#   NAME      only these: resnet20, compressed, nin_gc, resnet56, nin
+#
+# PARE names the program (build/bin/pare), THREADS how many it uses (1).
+set -euo pipefail
+weights=${1:?folder with the weights} data=${2:-data} runs=${3:-runs/pruning}
+shift $(($# < 3 ? $# : 3))
+pare=${PARE:-build/bin/pare} threads=${THREADS:-1}
+here=$(cd "$(dirname "$0")" && pwd)
+names=("$@")
+((${#names[@]})) || names=(resnet20 compressed nin_gc resnet56 nin)
+
+# Checkpoints before and after, in turns: other work on the machine slows both.
+speed() {  # NAME BEFORE AFTER
+  local name=$1 round
+  rm -f "$here/$name-speed.jsonl"
+  shift
+  for round in 1 2 3; do
+    for file in "$@"; do
+      "$pare" bench infer --weights "$file" --batch-size 32 --threads 1 --steps 20 --json --quiet |
+        tail -1 | jq -c --arg file "${file#"$runs/"}" --argjson round $round '{round: $round,
+          file: $file, params, flops_per_image, images_per_second}' | tee -a "$here/$name-speed.jsonl"
+    done
+  done
+}
+
+recipe() {  # NAME [START]
+  local name=$1 start=()
+  [[ -z ${2:-} ]] || start=(--start "$2")
+  "$pare" recipe "$here/$name.yaml" --out "$runs/$name" --data "$data" --threads "$threads" "${start[@]}"
+  jq --arg runs "$runs/" 'del(.out, .recipe) | .stages |= map(.file |= ltrimstr($runs))' \
+    "$runs/$name/summary.json" > "$here/$name.json"
+}
+
+# The pretrained weights as a checkpoint, which says what it is.
+whole() {  # MODEL
+  [[ -f $runs/$1-whole.safetensors ]] ||
+    "$pare" prune --model "$1" --shortcut A --weights "$weights/$1-cifar10.safetensors" \
+      --normalize imagenet --dataset cifar10 --data "$data" --method l1 --percent 0 --test-limit 256 \
+      --out "$runs/$1-whole.safetensors" --quiet
+}
+
+mkdir -p "$runs"
+for name in "${names[@]}"; do
+  case $name in
+    resnet20 | resnet56)
+      recipe "$name" "$weights/$name-cifar10.safetensors"
+      whole "$name"
+      refined=("$runs/$name"/*-refined/best.safetensors)
+      speed "$name" "$runs/$name-whole.safetensors" "${refined[0]}"
+      ;;
+    compressed) recipe compressed "$weights/resnet20-cifar10.safetensors" ;;
+    nin | nin_gc)
+      recipe "$name"
+      speed "$name" "$runs/$name/01-slim/best.safetensors" "$runs/$name/03-refined/best.safetensors"
+      ;;
+    *)
+      echo "run.sh: no recipe is called $name" >&2
+      exit 1
+      ;;
+  esac
+done
