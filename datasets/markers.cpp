@@ -95,6 +95,19 @@ int orientation_of_png(ByteSpan png) {
   return kUpright;
 }
 
+/// Tables one behind the other: class and number, how many codes have 1, ..., 16 bits, the codes.
+bool tables_fit(ByteSpan segment) {
+  constexpr size_t kHead = 17, kMostCodes = 256;
+  while (!segment.empty()) {
+    if (segment.size() < kHead) return false;
+    size_t codes = 0;
+    for (size_t i = 1; i < kHead; ++i) codes += segment[i];
+    if (codes > kMostCodes || segment.size() < kHead + codes) return false;
+    segment = segment.subspan(kHead + codes);
+  }
+  return true;
+}
+
 }  // namespace
 
 bool is_jpeg(ByteSpan file) {
@@ -128,6 +141,24 @@ JpegOutline outline_of(ByteSpan jpeg) {
     }
   }
   return outline;
+}
+
+bool huffman_tables_fit(ByteSpan jpeg) {
+  constexpr uint8_t kTables = 0xC4;
+  bool fit = true;
+  const size_t scan = for_segments(jpeg, [&](uint8_t marker, ByteSpan payload) {
+    fit = fit && (marker != kTables || tables_fit(payload));
+    return true;
+  });
+  // Between the scans of a progressive picture there are more.
+  const Reader in{jpeg};
+  for (size_t at = scan; scan > 0 && at + 4 <= jpeg.size(); ++at) {
+    if (jpeg[at] != 0xFF || jpeg[at + 1] != kTables) continue;
+    const size_t length = in.number(at + 2, 2);
+    fit = fit && length >= 2 && length <= jpeg.size() - at - 2 &&
+          tables_fit(jpeg.subspan(at + 4, length - 2));
+  }
+  return fit;
 }
 
 }  // namespace pare::datasets

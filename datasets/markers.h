@@ -22,5 +22,7 @@ struct JpegOutline {
   bool has_adobe = false;  // APP14, which says what four components are
 };
 JpegOutline outline_of(ByteSpan jpeg);
+/// Whether every Huffman table has at most 256 codes and lies in its segment.
+bool huffman_tables_fit(ByteSpan jpeg);
 
 }  // namespace pare::datasets

@@ -27,6 +27,11 @@ int size_of(ByteSpan file) {
   return static_cast<int>(file.size());
 }
 
+/// Versions before 2.28 write beyond a table with more codes than there can be.
+void check_tables(ByteSpan file) {
+  PARE_CHECK(!is_jpeg(file) || huffman_tables_fit(file), "damaged: bad Huffman table");
+}
+
 std::string reason() {
   const char* text = stbi_failure_reason();
   return text ? text : "no reason given";
@@ -35,6 +40,7 @@ std::string reason() {
 }  // namespace
 
 Extent extent(ByteSpan file) {
+  check_tables(file);
   int width = 0, height = 0, channels = 0;
   const int ok = stbi_info_from_memory(file.data(), size_of(file), &width, &height, &channels);
   PARE_CHECK(ok, "damaged header: ", reason());
@@ -42,6 +48,7 @@ Extent extent(ByteSpan file) {
 }
 
 Bitmap decode(ByteSpan file) {
+  check_tables(file);
   int width = 0, height = 0, channels = 0;
   const std::unique_ptr<stbi_uc, decltype(&stbi_image_free)> pixels(
       stbi_load_from_memory(file.data(), size_of(file), &width, &height, &channels, 3),
