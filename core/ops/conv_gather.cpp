@@ -32,7 +32,7 @@ void flatten(GatherPass& pass) {
   pass.images = 1;
 }
 
-/// f(group, index, panel, offset of the panel) for the panels of all groups, in parallel.
+/// f(group, panel, offset of the panel) for the panels of all groups, in parallel.
 template <class F>
 void for_each_panel(const GatherPlan& plan, int64_t groups, F&& f) {
   const int64_t panels = static_cast<int64_t>(plan.panels.size());
@@ -58,14 +58,17 @@ PackSource group_weights(const GatherPass& pass, const float* w, int64_t group) 
 Tensor pack(const GatherPlan& plan, const GatherPass& pass, const float* w) {
   Tensor packed = Tensor::uninit({pass.groups * plan.packed_size()});
   float* to = packed.data();
-  const auto pack = plan.operands == Operands::bf16 ? kernels::pack_panel_pairs  //
-                                                    : kernels::pack_panel;
+  const bool pairs = plan.operands == Operands::bf16;
+  const auto pack = pairs ? kernels::pack_panel_pairs : kernels::pack_panel;
   for_each_panel(plan, pass.groups, [&](int64_t g, const Panel& panel, int64_t offset) {
     pack(group_weights(pass, w, g), pass.p.taps_h, pass.p.taps_w, pass.p.in_per_group(), panel,
          plan.kernels->lanes, to + offset);
   });
   return packed;
 }
+
+/// Multiples of 0, or of what a float can't divide by, are all 0.
+float inverse_of(float step) { return step < std::numeric_limits<float>::min() ? 0.0f : 1 / step; }
 
 /// Likewise as bytes, and what turns their sums into values: see kernels::GatherWeights.
 struct PackedBytes {
@@ -87,7 +90,7 @@ PackedBytes pack(const GatherPlan& plan, const GatherPass& pass, const float* w,
     const auto step = [&](int64_t n) {
       return steps[steps.size() > 1 ? static_cast<size_t>(first + n) : 0];
     };
-    for (int64_t n = 0; n < panel.cols; ++n) inverse[n] = step(n) == 0 ? 0.0f : 1 / step(n);
+    for (int64_t n = 0; n < panel.cols; ++n) inverse[n] = inverse_of(step(n));
     const bool inside = kernels::pack_panel_quads(group_weights(pass, w, g), pass.p.taps_h,
                                                   pass.p.taps_w, pass.p.in_per_group(), panel,
                                                   plan.kernels->lanes, inverse, sums, to + offset);
@@ -280,8 +283,7 @@ void Gather::run(const GatherPass& pass, float* y, const BlockVisitor* visit) co
     packed = pack(plan, pass, w.data(), *way.grids);
     const IntegerGrid& grid = *way.grids->x;
     const float step = grid.step[0];
-    weights.code = {step == 0 ? 0.0f : 1 / step, static_cast<int>(grid.lo),
-                    static_cast<int>(grid.hi)};
+    weights.code = {inverse_of(step), static_cast<int>(grid.lo), static_cast<int>(grid.hi)};
     weights.start = packed.start.data(), weights.scale = packed.scale.data();
   } else {
     packed.panels = pack(plan, pass, w.data());
