@@ -1,12 +1,13 @@
 // Inference by ONNX Runtime in the form of bench/compare's processes, see rivals.py.
-//   node onnx_step.cjs FILE.onnx BATCH THREADS
+//   node onnx_step.cjs FILE.onnx BATCH SIZE THREADS
 'use strict';
 
 const readline = require('readline');
 const ort = require('onnxruntime-node');
 
 async function main() {
-  const [file, batch, threads] = [process.argv[2], +process.argv[3], +process.argv[4]];
+  const file = process.argv[2];
+  const [batch, size, threads] = process.argv.slice(3).map(Number);
   const session = await ort.InferenceSession.create(file, {
     graphOptimizationLevel: 'all',
     intraOpNumThreads: threads,
@@ -15,8 +16,8 @@ async function main() {
     logSeverityLevel: 3,
     extra: {session: {set_denormal_as_zero: '1'}},
   });
-  const shape = [batch, ...session.inputMetadata[0].shape.slice(1)];
-  const values = Float32Array.from({length: shape.reduce((a, b) => a * b)}, gauss);
+  const shape = [batch, 3, size, size];
+  const values = Float32Array.from({length: batch * 3 * size * size}, gauss);
   const feeds = {[session.inputNames[0]]: new ort.Tensor('float32', values, shape)};
   for await (const line of readline.createInterface({input: process.stdin})) {
     const infer = [];
