@@ -99,7 +99,7 @@ Tensor linear(const Tensor& x, const Tensor& w,
 struct ConvOptions {
   Hw stride = 1, pad = 0, dilation = 1;
   int groups = 1;
-  bool exact = false;  // y is the direct float32 sum: no core/winograd.h, no core/precision.h
+  bool exact = false;  // y is the direct sum: no core/winograd.h, no core/precision.h
 };
 /// x [N, H, W, in], w [out, kh, kw, in/groups], b [out] or empty -> [N, OH, OW, out]
 /// OH = (H + 2 pad - dilation (kh - 1) - 1) / stride + 1

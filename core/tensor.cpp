@@ -126,7 +126,9 @@ const float* Tensor::data() const {
 
 float* Tensor::data() {
   const float* values = std::as_const(*this).data();
-  if (!impl_->storage->readers.empty()) impl_->storage->compute_readers();
+  Storage& s = *impl_->storage;
+  if (!s.readers.empty()) s.compute_readers();
+  s.grid.reset();
   return const_cast<float*>(values);
 }
 
@@ -157,6 +159,15 @@ const std::shared_ptr<Deferred>& Tensor::pending() const {
 }
 
 bool Tensor::unique() const { return impl_.use_count() == 1 && impl_->storage.use_count() == 1; }
+
+const std::shared_ptr<const IntegerGrid>& Tensor::grid() const {
+  static const std::shared_ptr<const IntegerGrid> none;
+  return impl_ ? impl_->storage->grid : none;
+}
+
+void Tensor::set_grid(std::shared_ptr<const IntegerGrid> grid) {
+  impl_->storage->grid = std::move(grid);
+}
 
 Tensor& Tensor::fill_(float value) {
   float* p = data();

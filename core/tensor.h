@@ -14,6 +14,7 @@
 namespace pare {
 
 struct Deferred;
+struct IntegerGrid;
 struct Node;
 
 class Tensor {
@@ -55,6 +56,9 @@ class Tensor {
   const std::shared_ptr<Deferred>& pending() const;
   /// True if no other handle shares the values: an op may then overwrite them.
   bool unique() const;
+  /// What the values are multiples of (core/grid.h), or null: not known. Until they are changed.
+  const std::shared_ptr<const IntegerGrid>& grid() const;
+  void set_grid(std::shared_ptr<const IntegerGrid> grid);
 
   // --- In place; for initializers and optimizers only.
   Tensor& fill_(float value);

@@ -6,6 +6,7 @@
 #include "core/alloc.h"
 #include "core/autograd.h"
 #include "core/deferred.h"
+#include "core/grid.h"
 #include "core/tensor.h"
 
 namespace pare {
@@ -16,6 +17,7 @@ struct Tensor::Storage {
   std::shared_ptr<Deferred> pending;
   /// Results that are still to be computed from these values: before anybody changes them.
   std::vector<std::weak_ptr<Storage>> readers;
+  std::shared_ptr<const IntegerGrid> grid;
 
   void compute(const BlockVisitor* visit = nullptr);
   void compute_readers();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/autograd.h"
+#include "core/grid.h"
 #include "quant/rows.h"
 
 namespace pare::quant {
@@ -37,14 +38,18 @@ Tensor binarize(const Tensor& w, const Tensor& v, bool alpha) {
   Tensor y = Tensor::uninit(w.shape());
   const float* from = v.data();
   float* to = y.data();
+  std::vector<float> steps(static_cast<size_t>(rows.count));
   parallel_for(rows.count, rows.grain(), [&](Range r) {
     for (int64_t k = r.begin; k < r.end; ++k) {
       const float* x = from + k * rows.length;
       float* out = to + k * rows.length;
       const float a = alpha ? mean_abs(x, rows.length) : 1.0f;
+      steps[static_cast<size_t>(k)] = a;
       for (int64_t i = 0; i < rows.length; ++i) out[i] = sign_times(x[i], a);
     }
   });
+
+  y.set_grid(integer_grid(-1, 1, std::move(steps)));
 
   // y is all we keep: its sign bit is sign(v), its magnitude alpha.
   return record(

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/autograd.h"
+#include "core/grid.h"
 #include "quant/rows.h"
 
 namespace pare::quant {
@@ -55,6 +56,7 @@ Tensor one_bit(const Tensor& w) {
   parallel_for(w.numel(), kGrain, [&](Range r) {
     for (int64_t i = r.begin; i < r.end; ++i) out[i] = x[i] >= 0 ? e : -e;
   });
+  y.set_grid(integer_grid(-1, 1, {e}));
   return record("dorefa_weight", y, {w}, [](const Tensor& dy, Needs) -> Grads { return {dy}; });
 }
 
@@ -95,6 +97,7 @@ Tensor many_bits(const Tensor& w, int bits, Rounding rounding) {
     kernels::pointwise(round_to, out + r.begin, out + r.begin, r.size());
     for (int64_t i = r.begin; i < r.end; ++i) out[i] = 2 * (out[i] / n) - 1;
   });
+  y.set_grid(integer_grid(-n, n, {1 / n}));  // y = (2 q - n) / n
   return record("dorefa_weight", y, {w}, [t, at, m](const Tensor& dy, Needs) -> Grads {
     return {many_bits_grad(t, dy, at, m)};
   });

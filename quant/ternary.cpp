@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/autograd.h"
+#include "core/grid.h"
 #include "quant/binary.h"
 #include "quant/rows.h"
 
@@ -68,15 +69,19 @@ Tensor TernaryWeight::quantize(const Tensor& w) {
   Tensor y = Tensor::uninit(w.shape());
   const float* from = w.data();
   float *to = y.data(), *memory = last ? last.data() : nullptr;
+  std::vector<float> steps(static_cast<size_t>(rows.count), 1.0f);
   parallel_for(rows.count, rows.grain(), [&](Range r) {
     for (int64_t k = r.begin; k < r.end; ++k) {
       const int64_t at = k * rows.length;
       float *out = to + at, *kept = memory ? memory + at : nullptr;
       const float alpha = ternary_row(from + at, kept, out, rows.length, opt);
       if (kept && training) std::copy(out, out + rows.length, kept);
-      for (int64_t i = 0; opt.alpha && i < rows.length; ++i) out[i] *= alpha;
+      if (!opt.alpha) continue;
+      steps[static_cast<size_t>(k)] = alpha;
+      for (int64_t i = 0; i < rows.length; ++i) out[i] *= alpha;
     }
   });
+  y.set_grid(integer_grid(-1, 1, std::move(steps)));
 
   // y is all we keep: t is its sign and alpha its magnitude.
   return record("ternary_weight", y, {w},

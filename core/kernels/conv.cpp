@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "core/kernels/ahead.h"
-#include "core/kernels/bf16.h"
 #include "core/scratch.h"
 
 namespace pare::kernels {
@@ -15,35 +15,26 @@ namespace {
 /// looks at the output next (batch norm's sums) finds it there.
 constexpr int64_t kBandInput = 32 * 1024, kBandOutput = 64 * 1024;
 
-GatherProblem in_pairs(GatherProblem p) {
-  p.group_in = p.in_per_group() == p.channels ? 0 : pairs(p.group_in);
-  p.channels = pairs(p.channels);
+GatherProblem in_words(GatherProblem p, int64_t word) {
+  p.group_in = p.in_per_group() == p.channels ? 0 : ceil_div(p.group_in, word);
+  p.channels = ceil_div(p.channels, word);
   return p;
 }
 
-/// Rows of the rectangle, `width` floats per pixel: zeros, and what load(pixel, count, to) makes.
-template <class Load>
-void copy_rows(const Crop& w, int64_t width, float* to, Load&& load) {
-  const auto clear = [&](float* from, int64_t pixels) {
-    std::memset(from, 0, static_cast<size_t>(pixels * width) * sizeof(float));
-  };
-  const int64_t before = std::clamp<int64_t>(-w.col, 0, w.cols);
-  const int64_t end =
-      std::clamp<int64_t>(w.width - w.col, before, w.cols);  // columns [before, end) exist
-  for (int64_t row = w.row; row < w.row + w.rows; ++row, to += w.cols * width) {
-    if (row < 0 || row >= w.height) {
-      clear(to, w.cols);
-      continue;
-    }
-    clear(to, before);
-    load(w.first + row * w.width + w.col + before, end - before, to + before * width);
-    clear(to + end * width, w.cols - end);
+const GatherKernels* kernels_for(Operands operands) {
+  switch (operands) {
+    case Operands::integers:
+      return quad_kernels();
+    case Operands::bf16:
+      return &pair_kernels();
+    default:
+      return &tile_kernels();
   }
 }
 
 }  // namespace
 
-std::vector<Panel> make_panels(int64_t outputs, const TileKernels& kernels) {
+std::vector<Panel> make_panels(int64_t outputs, const GatherKernels& kernels) {
   std::vector<Panel> panels;
   int64_t vectors = ceil_div(outputs, kernels.lanes), begin = 0;
   while (vectors > 0) {
@@ -69,11 +60,11 @@ bool GatherProblem::inside() const {
   return top <= 0 && left <= 0 && bottom < height && right < width;
 }
 
-GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group, Operands operands)
-    : bf16(operands == Operands::bf16),
+GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group, Operands how)
+    : operands(how),
       source_channels(problem.channels),
-      p(bf16 ? in_pairs(problem) : problem),
-      kernels(bf16 ? &pair_kernels() : &tile_kernels()),
+      p(in_words(problem, word_size(operands))),
+      kernels(kernels_for(operands)),
       panels(make_panels(outputs_per_group, *kernels)) {
   const bool inside = p.inside();
   copy = operands != Operands::stored || !inside;
@@ -130,59 +121,55 @@ GatherPlan::Band GatherPlan::band(int64_t index) const {
   return {row, col, std::min(band_rows, p.rows - row), std::min(band_cols, p.cols - col)};
 }
 
-void copy_crop(const Source& x, const Crop& w, float* to) noexcept {
-  copy_rows(w, w.channels, to,
-            [&](int64_t pixel, int64_t count, float* at) { x.load(pixel, count, w.channels, at); });
-}
+namespace {
 
-void copy_crop_pairs(const Source& x, const Crop& w, float* to) noexcept {
-  copy_rows(w, pairs(w.channels), to, [&](int64_t pixel, int64_t count, float* at) {
-    Scratch scratch;
-    const float* values = x.x + pixel * w.channels;
-    if (!x.stored()) {
-      float* computed = scratch.floats(count * w.channels);
-      x.load(pixel, count, w.channels, computed);
-      values = computed;
-    }
-    bf16_channel_pairs(values, count, w.channels, at);
-  });
-}
+/// The band's input, in place or copied.
+struct BandInput {
+  const float* base;
+  bool inside = true;  // on the grid
+};
 
-void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
-                const Panel& panel, int lanes, float* to) noexcept {
-  const int64_t width = panel.vectors * lanes;
-  for (int64_t r = 0; r < taps_h; ++r) {
-    for (int64_t c = 0; c < taps_w; ++c) {
-      const float* tap = from.base + r * from.tap_h + c * from.tap_w + panel.begin * from.output;
-      for (int64_t k = 0; k < channels; ++k, to += width) {
-        const float* row = tap + k * from.channel;
-        for (int64_t n = 0; n < panel.cols; ++n) to[n] = row[n * from.output];
-        for (int64_t n = panel.cols; n < width; ++n) to[n] = 0.0f;
-      }
-    }
+BandInput band_input(const GatherPlan& plan, const Source& x, int64_t first, const ByteCode& code,
+                     int64_t row, int64_t col, int64_t rows, Scratch& scratch) {
+  const GatherProblem& p = plan.p;
+  if (!plan.copy) return {x.x + (first + row * p.width + col) * p.channels};
+  const int64_t used = (rows - 1) * p.step_h + (p.taps_h - 1) * p.tap_h + 1;
+  float* copied = scratch.floats(plan.input_rows * plan.line);
+  const Crop crop{first, p.height, p.width, plan.source_channels, row, col, used, plan.input_cols};
+  bool inside = true;
+  switch (plan.operands) {
+    case Operands::integers:
+      inside = copy_crop_quads(x, code, crop, copied);
+      break;
+    case Operands::bf16:
+      copy_crop_pairs(x, crop, copied);
+      break;
+    default:
+      copy_crop(x, crop, copied);
   }
+  return {copied, inside};
 }
 
-void pack_panel_pairs(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
-                      const Panel& panel, int lanes, float* to) noexcept {
-  const int64_t width = panel.vectors * lanes;
-  for (int64_t r = 0; r < taps_h; ++r) {
-    for (int64_t c = 0; c < taps_w; ++c) {
-      const float* tap = from.base + r * from.tap_h + c * from.tap_w + panel.begin * from.output;
-      for (int64_t k = 0; k < channels; k += 2, to += width) {
-        const float *first = tap + k * from.channel, *second = first + from.channel;
-        const bool lonely = k + 1 == channels;
-        for (int64_t n = 0; n < panel.cols; ++n) {
-          to[n] = bf16_pair(first[n * from.output], lonely ? 0.0f : second[n * from.output]);
-        }
-        for (int64_t n = panel.cols; n < width; ++n) to[n] = 0.0f;
-      }
-    }
+/// What the tiles of one panel start with and end with.
+struct PanelEdges {
+  alignas(64) float start[kMaxPanel] = {}, scale[kMaxPanel] = {}, shift[kMaxPanel] = {};
+
+  void fill(const GatherWeights& w, int64_t output, int64_t cols, bool inside) {
+    const auto copy = [&](const float* from, float* to) {
+      if (from) std::memcpy(to, from + output, static_cast<size_t>(cols) * sizeof(float));
+    };
+    copy(w.scale ? w.start : w.bias, start);
+    if (!w.scale) return;
+    copy(w.bias, shift);
+    copy(w.scale, scale);
+    if (!inside) std::fill(scale, scale + cols, std::numeric_limits<float>::quiet_NaN());
   }
-}
+};
+
+}  // namespace
 
 void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t first,
-                 const float* w, const float* bias, int64_t groups, int64_t outputs_per_group,
+                 const GatherWeights& weights, int64_t groups, int64_t outputs_per_group,
                  float* y) noexcept {
   const GatherProblem& p = plan.p;
   const auto [row, col, rows, cols] = plan.band(band);
@@ -191,33 +178,23 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
 
   Scratch scratch;
   const int64_t in_row = row * p.step_h - p.top, in_col = col * p.step_w - p.left;
-  const float* base;
-  if (plan.copy) {
-    const int64_t used = (rows - 1) * p.step_h + (p.taps_h - 1) * p.tap_h + 1;
-    float* copied = scratch.floats(plan.input_rows * plan.line);
-    const Crop crop{first,  p.height, p.width, plan.source_channels,
-                    in_row, in_col,   used,    plan.input_cols};
-    plan.bf16 ? copy_crop_pairs(x, crop, copied) : copy_crop(x, crop, copied);
-    base = copied;
-  } else {
-    base = x.x + (first + in_row * p.width + in_col) * p.channels;
-  }
+  const BandInput in = band_input(plan, x, first, weights.code, in_row, in_col, rows, scratch);
   y += row * p.y_row + col * p.y_pixel;
 
-  const TileKernels& kernels = *plan.kernels;
-  alignas(64) float panel_bias[kMaxPanel] = {};
+  const GatherKernels& kernels = *plan.kernels;
+  PanelEdges edges;
+  const float* w = weights.panels;
   const int64_t no_tap = 0;
   float* windows = plan.windows ? scratch.floats(pixels * p.reduction()) : nullptr;
   Ahead ahead;
   const int64_t next_row = in_row + plan.input_rows, next = rows * p.step_h * p.width;
   ahead.add(x.x + (first + next_row * p.width) * plan.source_channels, next * plan.source_channels);
   for (int64_t g = 0; g < groups; ++g) {
-    const float* input = base + g * p.in_per_group();
+    const float* input = in.base + g * p.in_per_group();
     if (windows) copy_windows(input, plan.band_windows(rows, cols), windows);
     for (const Panel& panel : plan.panels) {
       const int64_t output = g * outputs_per_group + panel.begin;
-      if (bias)
-        std::memcpy(panel_bias, bias + output, static_cast<size_t>(panel.cols) * sizeof(float));
+      edges.fill(weights, output, panel.cols, in.inside);
       GatherTile tile{windows ? windows : input,
                       nullptr,
                       windows ? &no_tap : plan.taps.data(),
@@ -227,8 +204,10 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
                       y + output,
                       nullptr,
                       panel.cols,
-                      panel_bias,
-                      nullptr};
+                      edges.start,
+                      nullptr,
+                      edges.scale,
+                      edges.shift};
       for_each_tile(pixels, kernels.max_rows(panel.vectors), [&](int64_t i, int height) {
         tile.x_pixel = plan.x_pixel.data() + i;
         tile.y_pixel = plan.y_pixel.data() + i;

@@ -15,12 +15,15 @@
 // With bfloat16 operands the copy makes words of two numbers that are neighbours along the
 // reduction (core/kernels/bf16.h): two channels of a pixel for Gather, the same channel of two
 // pixels for Outer. A word is as wide as a float, so everything behind the copy stays as it is.
+// Likewise with integers, for Gather: words of four bytes (core/kernels/quads.h), whose sums become
+// values when they are stored.
 
 #include <cstdint>
 #include <vector>
 
 #include "core/kernels/conv_tile.h"
 #include "core/kernels/outer_product.h"
+#include "core/kernels/quads.h"
 #include "core/kernels/source.h"
 #include "core/kernels/windows.h"
 
@@ -29,9 +32,13 @@ namespace pare::kernels {
 /// Runs shorter than this are copied side by side, windows up to that length.
 inline constexpr int64_t kShortRun = 32, kLongWindow = 640;
 
-/// How a pass finds its operands: in memory as they are, computed on the way (see Source), or
-/// rounded to pairs of bfloat16. Only the first may be read in place.
-enum class Operands { stored, computed, bf16 };
+/// How a pass finds its operands: in memory as they are, computed on the way (see Source), rounded
+/// to pairs of bfloat16, or as integers in quads of bytes. Only the first may be read in place.
+enum class Operands { stored, computed, bf16, integers };
+/// Numbers in one word.
+inline int64_t word_size(Operands o) {
+  return o == Operands::integers ? 4 : o == Operands::bf16 ? 2 : 1;
+}
 
 struct ConvShape {
   int64_t images, height, width, in;  // x [images, height, width, in]
@@ -57,7 +64,7 @@ struct Panel {
   int64_t cols;   // outputs in use
   int vectors;    // width in vectors; vectors * lanes >= cols
 };
-std::vector<Panel> make_panels(int64_t outputs, const TileKernels& kernels);
+std::vector<Panel> make_panels(int64_t outputs, const GatherKernels& kernels);
 /// Floats of all packed panels for a reduction of length k.
 int64_t packed_floats(const std::vector<Panel>& panels, int64_t k, int lanes);
 
@@ -75,8 +82,8 @@ struct GatherProblem {
   int64_t group_in = 0;  // input channels of one group; 0 means all
 
   int64_t in_per_group() const { return group_in ? group_in : channels; }
-  /// Channels of a group are paired: there must be one group or an even number of them.
-  bool can_pair() const { return in_per_group() == channels || group_in % 2 == 0; }
+  /// Words hold channels of one group: there must be one group or a multiple of `word` of them.
+  bool fits_words(int64_t word) const { return in_per_group() == channels || group_in % word == 0; }
   int64_t reduction() const { return taps_h * taps_w * in_per_group(); }
   /// True if no window leaves the image, so the input is read in place.
   bool inside() const;
@@ -87,10 +94,10 @@ struct GatherPlan {
   GatherPlan(const GatherProblem& problem, int64_t outputs_per_group,
              Operands operands = Operands::stored);
 
-  bool bf16;
+  Operands operands;
   int64_t source_channels;  // of the input as it comes
-  GatherProblem p;          // with bf16 a channel is a pair of them
-  const TileKernels* kernels;
+  GatherProblem p;          // a channel is a word of them
+  const GatherKernels* kernels;
   std::vector<Panel> panels;
   bool copy;                     // bands are copied with a halo
   bool windows;                  // then windows are copied side by side, group by group
@@ -112,11 +119,20 @@ struct GatherPlan {
   int64_t packed_size() const { return packed_floats(panels, p.reduction(), kernels->lanes); }
 };
 
-/// One band of one image, all panels of all groups. The image begins at pixel `first` of x. `w`
-/// holds groups x packed_size floats, `bias` (or null) is indexed by output channel. Outputs of
-/// group g start at y + g * outputs_per_group.
+/// What a pass multiplies by; all but the panels are indexed by output channel.
+struct GatherWeights {
+  const float* panels;           // groups x packed_size words
+  const float* bias;             // may be null
+  ByteCode code = {};            // with integers, of x,
+  const float* start = nullptr;  // the int32 that a sum starts with
+  const float* scale = nullptr;  // and y = scale sum + bias
+};
+
+/// One band of one image, all panels of all groups. The image begins at pixel `first` of x. Outputs
+/// of group g start at y + g * outputs_per_group. Where x turns out not to be on its grid, y is
+/// NaN.
 void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t first,
-                 const float* w, const float* bias, int64_t groups, int64_t outputs_per_group,
+                 const GatherWeights& w, int64_t groups, int64_t outputs_per_group,
                  float* y) noexcept;
 
 /// Packs one panel: element (k, n) comes from source(k, n) = base[k_offset(k) + n * n_stride] with
@@ -131,6 +147,11 @@ void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t 
 /// Likewise as pairs of channels.
 void pack_panel_pairs(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
                       const Panel& panel, int lanes, float* to) noexcept;
+/// Likewise as quads of bytes: value * inverse[n]. sums[n] is the sum of output n's integers; false
+/// if a value is not on the grid.
+bool pack_panel_quads(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
+                      const Panel& panel, int lanes, const float* inverse, int32_t* sums,
+                      float* to) noexcept;
 
 /// A rectangle of an image that begins at pixel `first` of a source, zero outside of the image.
 struct Crop {
@@ -140,6 +161,8 @@ struct Crop {
 void copy_crop(const Source& x, const Crop& w, float* to) noexcept;
 /// Likewise as pairs of channels.
 void copy_crop_pairs(const Source& x, const Crop& w, float* to) noexcept;
+/// Likewise as quads of bytes; false if a value is not on the grid.
+bool copy_crop_quads(const Source& x, const ByteCode& code, const Crop& w, float* to) noexcept;
 
 /// How the weight gradient walks an image: block by block of output pixels, each with its window
 /// rows in scratch (or in place), tile by tile of output channels x window columns.

@@ -28,13 +28,17 @@ struct V : FloatVector {
 constexpr int kVectors = 2;
 
 #include "core/kernels/conv_tile-inl.h"
+#include "core/kernels/conv_tile_outer-inl.h"
 
 }  // namespace
 }  // namespace pair_avx2
 
-const TileKernels kPairAvx2{pair_avx2::V::kLanes, pair_avx2::kMaxRows, pair_avx2::kVectors,
-                            pair_avx2::gather,    pair_avx2::outer,    pair_avx2::copy_columns,
-                            pair_avx2::copy_rows, pair_avx2::spin};
+const TileKernels kPairAvx2{
+    {pair_avx2::V::kLanes, pair_avx2::kMaxRows, pair_avx2::kVectors, pair_avx2::gather},
+    pair_avx2::outer,
+    pair_avx2::copy_columns,
+    pair_avx2::copy_rows,
+    pair_avx2::spin};
 
 }  // namespace pare::kernels
 #endif

@@ -28,13 +28,17 @@ struct V : FloatVector {
 constexpr int kVectors = 3;
 
 #include "core/kernels/conv_tile-inl.h"
+#include "core/kernels/conv_tile_outer-inl.h"
 
 }  // namespace
 }  // namespace pair_avx512
 
 const TileKernels kPairAvx512{
-    pair_avx512::V::kLanes, pair_avx512::kMaxRows,     pair_avx512::kVectors,  pair_avx512::gather,
-    pair_avx512::outer,     pair_avx512::copy_columns, pair_avx512::copy_rows, pair_avx512::spin};
+    {pair_avx512::V::kLanes, pair_avx512::kMaxRows, pair_avx512::kVectors, pair_avx512::gather},
+    pair_avx512::outer,
+    pair_avx512::copy_columns,
+    pair_avx512::copy_rows,
+    pair_avx512::spin};
 
 }  // namespace pare::kernels
 #endif

@@ -22,14 +22,17 @@ struct V : FloatVector {
 constexpr int kVectors = 3;
 
 #include "core/kernels/conv_tile-inl.h"
+#include "core/kernels/conv_tile_outer-inl.h"
 
 }  // namespace
 }  // namespace pair_avx512bf16
 
-const TileKernels kPairAvx512Bf16{pair_avx512bf16::V::kLanes, pair_avx512bf16::kMaxRows,
-                                  pair_avx512bf16::kVectors,  pair_avx512bf16::gather,
-                                  pair_avx512bf16::outer,     pair_avx512bf16::copy_columns,
-                                  pair_avx512bf16::copy_rows, pair_avx512bf16::spin};
+const TileKernels kPairAvx512Bf16{{pair_avx512bf16::V::kLanes, pair_avx512bf16::kMaxRows,
+                                   pair_avx512bf16::kVectors, pair_avx512bf16::gather},
+                                  pair_avx512bf16::outer,
+                                  pair_avx512bf16::copy_columns,
+                                  pair_avx512bf16::copy_rows,
+                                  pair_avx512bf16::spin};
 
 }  // namespace pare::kernels
 #endif

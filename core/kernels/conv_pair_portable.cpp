@@ -25,13 +25,16 @@ struct V : FloatVector {
 constexpr int kVectors = 2;
 
 #include "core/kernels/conv_tile-inl.h"
+#include "core/kernels/conv_tile_outer-inl.h"
 
 }  // namespace
 }  // namespace pair_portable
 
-const TileKernels kPairPortable{pair_portable::V::kLanes, pair_portable::kMaxRows,
-                                pair_portable::kVectors,  pair_portable::gather,
-                                pair_portable::outer,     pair_portable::copy_columns,
-                                pair_portable::copy_rows, pair_portable::spin};
+const TileKernels kPairPortable{{pair_portable::V::kLanes, pair_portable::kMaxRows,
+                                 pair_portable::kVectors, pair_portable::gather},
+                                pair_portable::outer,
+                                pair_portable::copy_columns,
+                                pair_portable::copy_rows,
+                                pair_portable::spin};
 
 }  // namespace pare::kernels

@@ -32,4 +32,11 @@ const TileKernels& pair_kernels() noexcept {
   return kPairPortable;
 }
 
+const GatherKernels* quad_kernels() noexcept {
+#if defined(__x86_64__)
+  if (active_isa() == Isa::avx512 && cpu_has_avx512_vnni()) return &kQuadAvx512Vnni;
+#endif
+  return nullptr;
+}
+
 }  // namespace pare::kernels

@@ -13,6 +13,7 @@ namespace pare::kernels {
 inline constexpr int kAheadSteps = 8, kAheadPixels = 4;
 
 /// y[m][n] = bias[n] + sum over taps t and k < run of  x[m][tap[t] + k] * w[t * run + k][n]
+/// With integers bias and sum are integers, and y = scale[n] * that + shift[n].
 struct GatherTile {
   const float* x;          // base of the input
   const int64_t* x_pixel;  // [rows] offset of each output pixel's window
@@ -24,6 +25,7 @@ struct GatherTile {
   int64_t cols;            // outputs kept, 1 .. vectors * lanes
   const float* bias;       // [vectors * lanes], never null
   const float* ahead;      // memory fetched on the way: a cache line for every kAheadSteps of a run
+  const float *scale = nullptr, *shift = nullptr;  // [vectors * lanes], with integers
 };
 
 /// dw[m][j] += sum over lines and pixels of  dy[line][pixel][m] * x[line][pixel][j]
@@ -48,11 +50,14 @@ struct MaxRows {
   constexpr int operator()(int vectors) const { return of[vectors - 1]; }
 };
 
-struct TileKernels {
+struct GatherKernels {
   int lanes;         // floats per vector
   MaxRows max_rows;  // tile height, by width
   int max_vectors;   // tile width
   void (*gather)(int rows, int vectors, const GatherTile& tile) noexcept;
+};
+
+struct TileKernels : GatherKernels {
   void (*outer)(int rows, int vectors, const OuterTile& tile) noexcept;
   /// to [lines * pixels, vectors * lanes] = x at x[line] + offset + pixel * x_pixel
   void (*copy_columns)(int vectors, const float* const* x, int64_t offset, int64_t x_pixel,
@@ -71,10 +76,14 @@ extern const TileKernels kPairPortable;
 #if defined(__x86_64__)
 extern const TileKernels kTileAvx2, kTileAvx512;
 extern const TileKernels kPairAvx2, kPairAvx512, kPairAvx512Bf16;
+/// The same gather tiles with quads of bytes (core/kernels/quads.h), summed in int32.
+extern const GatherKernels kQuadAvx512Vnni;
 #endif
 
 /// The tables of the active ISA.
 const TileKernels& tile_kernels() noexcept;
 const TileKernels& pair_kernels() noexcept;
+/// Null: this ISA or CPU gains nothing by integers.
+const GatherKernels* quad_kernels() noexcept;
 
 }  // namespace pare::kernels

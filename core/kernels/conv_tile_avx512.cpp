@@ -13,13 +13,17 @@ using V = FloatVector;
 constexpr int kVectors = 3;
 
 #include "core/kernels/conv_tile-inl.h"
+#include "core/kernels/conv_tile_outer-inl.h"
 
 }  // namespace
 }  // namespace avx512
 
-const TileKernels kTileAvx512{avx512::V::kLanes, avx512::kMaxRows, avx512::kVectors,
-                              avx512::gather,    avx512::outer,    avx512::copy_columns,
-                              avx512::copy_rows, avx512::spin};
+const TileKernels kTileAvx512{
+    {avx512::V::kLanes, avx512::kMaxRows, avx512::kVectors, avx512::gather},
+    avx512::outer,
+    avx512::copy_columns,
+    avx512::copy_rows,
+    avx512::spin};
 
 }  // namespace pare::kernels
 #endif

@@ -13,12 +13,16 @@ using V = FloatVector;
 constexpr int kVectors = 2;
 
 #include "core/kernels/conv_tile-inl.h"
+#include "core/kernels/conv_tile_outer-inl.h"
 
 }  // namespace
 }  // namespace portable
 
-const TileKernels kTilePortable{portable::V::kLanes, portable::kMaxRows, portable::kVectors,
-                                portable::gather,    portable::outer,    portable::copy_columns,
-                                portable::copy_rows, portable::spin};
+const TileKernels kTilePortable{
+    {portable::V::kLanes, portable::kMaxRows, portable::kVectors, portable::gather},
+    portable::outer,
+    portable::copy_columns,
+    portable::copy_rows,
+    portable::spin};
 
 }  // namespace pare::kernels

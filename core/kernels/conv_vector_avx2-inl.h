@@ -8,6 +8,7 @@ struct FloatVector {
   static Reg load(const float* p) { return _mm256_loadu_ps(p); }
   static Reg load_part(const float* p, int n) { return _mm256_maskload_ps(p, mask(n)); }
   static Reg set1(float x) { return _mm256_set1_ps(x); }
+  static Reg value(Reg sum, const GatherTile&, int) { return sum; }  // of vector n
   static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
   static void store(float* p, Reg v) { _mm256_storeu_ps(p, v); }
   static void store_part(float* p, Reg v, int n) { _mm256_maskstore_ps(p, mask(n), v); }

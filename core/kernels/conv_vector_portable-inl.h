@@ -16,6 +16,7 @@ struct FloatVector {
     return v;
   }
   static Reg set1(float x) { return Reg{x, x, x, x}; }
+  static Reg value(Reg sum, const GatherTile&, int) { return sum; }  // of vector n
   static Reg fma(Reg a, Reg b, Reg c) { return a * b + c; }
   static void store(float* p, Reg v) { memcpy(p, &v, sizeof v); }
   static void store_part(float* p, Reg v, int n) {

@@ -21,5 +21,7 @@ Isa parse_isa(std::string_view name);
 
 /// VDPBF16PS; implies AVX-512.
 bool cpu_has_avx512_bf16();
+/// VPDPBUSD; implies AVX-512.
+bool cpu_has_avx512_vnni();
 
 }  // namespace pare

@@ -72,9 +72,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const ConvOptio
   return record(
       "conv2d",
       {{"stride", o.stride}, {"pad", o.pad}, {"dilation", o.dilation}, {"groups", o.groups}}, y,
-      {x, w, b},
-      [s, x = x.detach(), w = w.detach()](const Tensor& dy,
-                                                                 Needs need) -> Grads {
+      {x, w, b}, [s, x = x.detach(), w = w.detach()](const Tensor& dy, Needs need) -> Grads {
         Tensor dw, db;
         if (need[1] || need[2])
           dw = conv_weight_gradient(s, x, dy, w.shape(), need[2] ? &db : nullptr);

@@ -114,7 +114,8 @@ Choice measure(GatherPass pass, const std::vector<WinogradKind>& kinds) {
   const Tensor x = Tensor::full({pass.images * image}, 0.01f);
   const Tensor w = Tensor::full({pass.p.reduction() * pass.outputs}, 0.01f);
   Tensor y = Tensor::uninit({pass.images * pass.y_image});
-  return fastest(kinds, [&](const Choice& c) { Gather({pass}, x, w, {}, c).run(y.data()); });
+  return fastest(kinds,
+                 [&](const Choice& c) { Gather({pass}, x, w, {}, {.winograd = c}).run(y.data()); });
 }
 
 Choice measure(ConvShape s, const std::vector<WinogradKind>& kinds) {

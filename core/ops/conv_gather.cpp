@@ -1,6 +1,8 @@
 #include "core/ops/conv_gather.h"
 
 #include <algorithm>
+#include <cstring>
+#include <limits>
 #include <numeric>
 
 #include "core/parallel.h"
@@ -15,6 +17,7 @@ using kernels::GatherPlan;
 using kernels::GatherProblem;
 using kernels::Operands;
 using kernels::PackSource;
+using kernels::Panel;
 
 /// 1x1, stride 1, no padding: every pixel for itself, whatever image it is in.
 bool is_flat(const ConvShape& s) {
@@ -29,23 +32,73 @@ void flatten(GatherPass& pass) {
   pass.images = 1;
 }
 
-/// The weights of all groups, packed into panels once per call.
-Tensor pack(const GatherPlan& plan, const GatherPass& pass, const float* w) {
-  const int64_t size = plan.packed_size(), panels = static_cast<int64_t>(plan.panels.size());
-  Tensor packed = Tensor::uninit({pass.groups * size});
-  float* to = packed.data();
+/// f(group, panel, offset of the panel) for the panels of all groups, in parallel.
+template <class F>
+void for_each_panel(const GatherPlan& plan, int64_t groups, F&& f) {
+  const int64_t panels = static_cast<int64_t>(plan.panels.size());
   const int64_t k = plan.p.reduction(), lanes = plan.kernels->lanes;
-  parallel_for(pass.groups * panels, 1, [&](Range r) {
+  parallel_for(groups * panels, 1, [&](Range r) {
     for (int64_t i = r.begin; i < r.end; ++i) {
       const int64_t g = i / panels, index = i % panels;
-      int64_t offset = g * size;
+      int64_t offset = g * plan.packed_size();
       for (int64_t before = 0; before < index; ++before)
         offset += plan.panels[static_cast<size_t>(before)].vectors * lanes * k;
-      PackSource from = pass.weight;
-      from.base = w + pass.weight_offset + g * pass.weight_group;
-      const auto pack = plan.bf16 ? kernels::pack_panel_pairs : kernels::pack_panel;
-      pack(from, pass.p.taps_h, pass.p.taps_w, pass.p.in_per_group(),
-           plan.panels[static_cast<size_t>(index)], plan.kernels->lanes, to + offset);
+      f(g, plan.panels[static_cast<size_t>(index)], offset);
+    }
+  });
+}
+
+PackSource group_weights(const GatherPass& pass, const float* w, int64_t group) {
+  PackSource from = pass.weight;
+  from.base = w + pass.weight_offset + group * pass.weight_group;
+  return from;
+}
+
+/// The weights of all groups, packed into panels once per call.
+Tensor pack(const GatherPlan& plan, const GatherPass& pass, const float* w) {
+  Tensor packed = Tensor::uninit({pass.groups * plan.packed_size()});
+  float* to = packed.data();
+  const bool pairs = plan.operands == Operands::bf16;
+  const auto pack = pairs ? kernels::pack_panel_pairs : kernels::pack_panel;
+  for_each_panel(plan, pass.groups, [&](int64_t g, const Panel& panel, int64_t offset) {
+    pack(group_weights(pass, w, g), pass.p.taps_h, pass.p.taps_w, pass.p.in_per_group(), panel,
+         plan.kernels->lanes, to + offset);
+  });
+  return packed;
+}
+
+/// Multiples of 0, or of what a float can't divide by, are all 0.
+float inverse_of(float step) { return step < std::numeric_limits<float>::min() ? 0.0f : 1 / step; }
+
+/// Likewise as bytes, and what turns their sums into values: see kernels::GatherWeights.
+struct PackedBytes {
+  Tensor panels, start, scale;
+};
+
+PackedBytes pack(const GatherPlan& plan, const GatherPass& pass, const float* w,
+                 const Grids& grids) {
+  const int64_t outputs = pass.groups * pass.outputs;
+  PackedBytes packed{Tensor::uninit({pass.groups * plan.packed_size()}), Tensor::uninit({outputs}),
+                     Tensor::uninit({outputs})};
+  float *to = packed.panels.data(), *start = packed.start.data(), *scale = packed.scale.data();
+  const std::vector<float>& steps = grids.w->step;
+  const int32_t lo = static_cast<int32_t>(grids.x->lo);
+  for_each_panel(plan, pass.groups, [&](int64_t g, const Panel& panel, int64_t offset) {
+    float inverse[kernels::kMaxPanel];
+    int32_t sums[kernels::kMaxPanel] = {};
+    const int64_t first = g * pass.outputs + panel.begin;
+    const auto step = [&](int64_t n) {
+      return steps[steps.size() > 1 ? static_cast<size_t>(first + n) : 0];
+    };
+    for (int64_t n = 0; n < panel.cols; ++n) inverse[n] = inverse_of(step(n));
+    const bool inside = kernels::pack_panel_quads(group_weights(pass, w, g), pass.p.taps_h,
+                                                  pass.p.taps_w, pass.p.in_per_group(), panel,
+                                                  plan.kernels->lanes, inverse, sums, to + offset);
+    for (int64_t n = 0; n < panel.cols; ++n) {
+      const int32_t shifted = lo * sums[n];
+      std::memcpy(start + first + n, &shifted, sizeof shifted);
+      scale[first + n] =
+          inside ? grids.x->step[0] * step(n) : std::numeric_limits<float>::quiet_NaN();
     }
   });
   return packed;
@@ -178,23 +231,39 @@ std::vector<GatherPass> data_gradient_passes(const ConvShape& s) {
   return passes;
 }
 
+std::optional<Grids> byte_grids(const GatherPass& pass, const Tensor& x, const Tensor& w) {
+  const Grids grids{x.grid(), w.grid()};
+  if (!grids.x || !grids.w || !integer_products() || !kernels::quad_kernels()) return {};
+  const size_t steps = grids.w->step.size();
+  const bool bytes = grids.x->hi - grids.x->lo <= 255 && grids.w->lo >= -128 && grids.w->hi <= 127;
+  const bool shared = grids.x->step.size() == 1 &&
+                      (steps == 1 || static_cast<int64_t>(steps) == pass.groups * pass.outputs);
+  constexpr int64_t kMaxSum = (int64_t{1} << 31) / (255 * 128) - 1;  // products that int32 holds
+  const bool fits = pass.p.fits_words(4) && pass.p.reduction() <= kMaxSum / 2;
+  return bytes && shared && fits ? std::optional(grids) : std::nullopt;
+}
+
 Gather::Gather(std::vector<GatherPass> p, const Tensor& input, const Tensor& weight,
-               const Tensor& b, const Kind& kind, bool with_bf16)
+               const Tensor& b, GatherWay how)
     : passes(std::move(p)),
       x(input.detach()),
       w(weight.detach()),
       bias(b.detach()),
-      winograd(kind),
-      bf16(with_bf16) {}
+      way(std::move(how)) {}
+
+Operands Gather::operands(const kernels::Source& from) const {
+  if (way.grids) return Operands::integers;
+  if (way.bf16) return Operands::bf16;
+  return from.stored() ? Operands::stored : Operands::computed;
+}
 
 int64_t Gather::blocks() const {
   if (passes.size() != 1) return 0;  // stride phases interleave
   const GatherPass& pass = passes[0];
-  if (winograd) {
-    return kernels::WinogradPlan(pass.p, pass.images, pass.outputs, *winograd).batches();
+  if (way.winograd) {
+    return kernels::WinogradPlan(pass.p, pass.images, pass.outputs, *way.winograd).batches();
   }
-  const Operands operands = bf16 ? Operands::bf16 : Operands::stored;
-  return pass.images * GatherPlan(pass.p, pass.outputs, operands).bands();
+  return pass.images * GatherPlan(pass.p, pass.outputs, operands({})).bands();
 }
 
 void Gather::run(float* y) const {
@@ -204,21 +273,28 @@ void Gather::run(float* y) const {
 void Gather::run(float* y, BlockVisitor visit) const { run(passes.at(0), y, &visit); }
 
 void Gather::run(const GatherPass& pass, float* y, const BlockVisitor* visit) const {
-  if (winograd) return run_winograd(pass, y, visit);
+  if (way.winograd) return run_winograd(pass, y, visit);
   const auto pending = x.pending();  // kept until the end: the source points into it
   const kernels::Source from = source_of(x);
-  const GatherPlan plan(pass.p, pass.outputs,
-                        bf16            ? Operands::bf16
-                        : from.stored() ? Operands::stored
-                                        : Operands::computed);
-  const Tensor packed = pack(plan, pass, w.data());
-  const float *weights = packed.data(), *b = bias ? bias.data() : nullptr;
+  const GatherPlan plan(pass.p, pass.outputs, operands(from));
+  kernels::GatherWeights weights{nullptr, bias ? bias.data() : nullptr};
+  PackedBytes packed;
+  if (way.grids) {
+    packed = pack(plan, pass, w.data(), *way.grids);
+    const IntegerGrid& grid = *way.grids->x;
+    const float step = grid.step[0];
+    weights.code = {inverse_of(step), static_cast<int>(grid.lo), static_cast<int>(grid.hi)};
+    weights.start = packed.start.data(), weights.scale = packed.scale.data();
+  } else {
+    packed.panels = pack(plan, pass, w.data());
+  }
+  weights.panels = packed.panels.data();
   y += pass.y_offset;
   parallel_for(pass.images * plan.bands(), 1, [&](Range r) {
     for (int64_t i = r.begin; i < r.end; ++i) {
       const int64_t image = i / plan.bands(), band = i % plan.bands();
       float* to = y + image * pass.y_image;
-      kernels::gather_band(plan, band, from, image * pass.x_pixels, weights, b, pass.groups,
+      kernels::gather_band(plan, band, from, image * pass.x_pixels, weights, pass.groups,
                            pass.outputs, to);
       if (!visit) continue;
       const GatherPlan::Band area = plan.band(band);
@@ -232,7 +308,7 @@ void Gather::run(const GatherPass& pass, float* y, const BlockVisitor* visit) co
 void Gather::run_winograd(const GatherPass& pass, float* y, const BlockVisitor* visit) const {
   const auto pending = x.pending();
   const kernels::Source from = source_of(x);
-  const kernels::WinogradPlan plan(pass.p, pass.images, pass.outputs, *winograd);
+  const kernels::WinogradPlan plan(pass.p, pass.images, pass.outputs, *way.winograd);
   const Tensor packed = pack(plan, pass, w.data());
   const float *weights = packed.data(), *b = bias ? bias.data() : nullptr;
   parallel_for(plan.batches(), 1, [&](Range r) {

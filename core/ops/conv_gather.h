@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/deferred.h"
+#include "core/grid.h"
 #include "core/kernels/conv.h"
 #include "core/kernels/winograd.h"
 
@@ -26,12 +27,25 @@ GatherPass forward_pass(const kernels::ConvShape& s);
 /// One pass for each stride phase.
 std::vector<GatherPass> data_gradient_passes(const kernels::ConvShape& s);
 
-/// y = the passes over x with weights w, plus bias: directly, by Winograd's algorithm, or with
-/// operands rounded to bfloat16.
-struct Gather final : Deferred {
+/// Two tensors' grids: what a pass in integers needs to know.
+struct Grids {
+  GridPtr x, w;
+};
+/// Empty unless x and w have grids, and the pass can be done with bytes of them.
+std::optional<Grids> byte_grids(const GatherPass& pass, const Tensor& x, const Tensor& w);
+
+/// How a pass is computed.
+struct GatherWay {
   using Kind = std::optional<kernels::WinogradKind>;
+  Kind winograd = {};  // of the only pass
+  bool bf16 = false;   // operands rounded to bfloat16
+  std::optional<Grids> grids = {};
+};
+
+/// y = the passes over x with weights w, plus bias.
+struct Gather final : Deferred {
   Gather(std::vector<GatherPass> passes, const Tensor& x, const Tensor& w, const Tensor& bias,
-         const Kind& winograd = {}, bool bf16 = false);
+         GatherWay way = {});
 
   void run(float* y) const override;
   int64_t blocks() const override;
@@ -39,11 +53,11 @@ struct Gather final : Deferred {
 
   std::vector<GatherPass> passes;
   Tensor x, w, bias;  // without history; bias may be empty
-  Kind winograd;      // of the only pass
-  bool bf16;
+  GatherWay way;
 
  private:
   void run(const GatherPass& pass, float* y, const BlockVisitor* visit) const;
+  kernels::Operands operands(const kernels::Source& from) const;
   void run_winograd(const GatherPass& pass, float* y, const BlockVisitor* visit) const;
 };
 

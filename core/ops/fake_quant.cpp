@@ -20,6 +20,7 @@
 
 #include "core/autograd.h"
 #include "core/deferred.h"
+#include "core/grid.h"
 #include "core/ops/common.h"
 #include "core/ops/show.h"
 
@@ -223,11 +224,23 @@ float QuantRule::zero_grad(const FakeQuantSums& s) const {
   return static_cast<float>(-double{grad_scale} * q.scale * (s.below + s.above));
 }
 
-Tensor fake_quant(const Tensor& x, const Tensor& scale, const Tensor& zero,
-                  const FakeQuantOptions& o) {
-  check(x, scale, zero, o);
-  Work w{x.detach(), o.share, {}};
-  for (int64_t k = 0; k < scale.numel(); ++k) w.groups.push_back(rule(scale, zero, o, k));
+namespace {
+
+/// Channels are the last axis, so their steps make no grid.
+GridPtr grid_of(const std::vector<QuantRule>& groups, QuantShare share) {
+  if (share == QuantShare::channel && groups.size() > 1) return nullptr;
+  float lo = 0, hi = 0;
+  std::vector<float> step;
+  for (const QuantRule& g : groups) {
+    lo = std::min(lo, g.q.lo - g.q.zero);
+    hi = std::max(hi, g.q.hi - g.q.zero);
+    step.push_back(g.q.scale);
+  }
+  return integer_grid(lo, hi, std::move(step));
+}
+
+Tensor quantized(Work w, const Tensor& x, const Tensor& scale, const Tensor& zero,
+                 const FakeQuantOptions& o) {
   Tensor y;
   if (w.count() == 1 && fusion_enabled()) {
     const auto before = x.pending();
@@ -247,6 +260,19 @@ Tensor fake_quant(const Tensor& x, const Tensor& scale, const Tensor& zero,
   return record(
       "fake_quant", attributes, y, {x, scale, zero},
       [w = std::move(w)](const Tensor& dy, Needs need) -> Grads { return gradients(w, dy, need); });
+}
+
+}  // namespace
+
+Tensor fake_quant(const Tensor& x, const Tensor& scale, const Tensor& zero,
+                  const FakeQuantOptions& o) {
+  check(x, scale, zero, o);
+  Work w{x.detach(), o.share, {}};
+  for (int64_t k = 0; k < scale.numel(); ++k) w.groups.push_back(rule(scale, zero, o, k));
+  const auto grid = grid_of(w.groups, o.share);
+  Tensor y = quantized(std::move(w), x, scale, zero, o);
+  y.set_grid(grid);
+  return y;
 }
 
 }  // namespace pare

@@ -3,6 +3,7 @@
 #include "core/autograd.h"
 #include "core/deferred.h"
 #include "core/error.h"
+#include "core/grid.h"
 #include "core/ops.h"
 #include "core/ops/common.h"
 
@@ -35,11 +36,23 @@ Names names_of(Kind kind) {
   }
 }
 
+/// What the values of a kind are multiples of.
+GridPtr grid_of(const Pointwise& f) {
+  switch (f.kind) {
+    case Kind::sign:
+    case Kind::ternary:
+      return integer_grid(-1, 1, {1});
+    case Kind::quantize:
+    case Kind::relu_quantize:
+      return integer_grid(0, f.b, {f.c / f.b});
+    default:
+      return nullptr;
+  }
+}
+
 const char* word(Rounding r) { return r == Rounding::half_even ? "half_even" : "half_away"; }
 
-}  // namespace
-
-Tensor pointwise(const Pointwise& f, const Tensor& x) {
+Tensor computed(const Pointwise& f, const Tensor& x) {
   if (f.fusable() && fusion_enabled()) {
     const auto work = x.pending();
     if (Tensor y = work ? work->then(f) : Tensor{}) return y;
@@ -61,6 +74,14 @@ Tensor pointwise(const Pointwise& f, const Tensor& x) {
                   });
                   return {dx};
                 });
+}
+
+}  // namespace
+
+Tensor pointwise(const Pointwise& f, const Tensor& x) {
+  Tensor y = computed(f, x);
+  y.set_grid(grid_of(f));
+  return y;
 }
 
 Tensor relu(const Tensor& x) { return pointwise({.kind = Kind::relu}, x); }

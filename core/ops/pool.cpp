@@ -108,6 +108,7 @@ Tensor max_pool(const Tensor& x, const PoolGeometry& g, const PoolOptions& o) {
     }
   });
 
+  y.set_grid(x.grid());
   return record(
       "max_pool2d",
       {{"kernel", o.kernel}, {"stride", o.stride}, {"pad", o.pad}, {"ceil_mode", o.ceil_mode}}, y,

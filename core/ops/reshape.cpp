@@ -99,7 +99,8 @@ Tensor flatten(const Tensor& x) {
   const int64_t n = x.dim(0), channels = x.dim(-1);
   int64_t pixels = 1;
   for (int i = 1; i + 1 < x.dims(); ++i) pixels *= x.dim(i);
-  const Tensor y = swap_inner(x, n, pixels, channels, {n, channels * pixels});
+  Tensor y = swap_inner(x, n, pixels, channels, {n, channels * pixels});
+  y.set_grid(x.grid());
   return record("flatten", y, {x},
                 [n, pixels, channels, before = x.shape()](const Tensor& dy, Needs) -> Grads {
                   return {swap_inner(dy, n, channels, pixels, before)};
@@ -148,7 +149,9 @@ Tensor channel_shuffle(const Tensor& x, int groups) {
   PARE_CHECK(groups >= 1 && channels > 0 && channels % groups == 0, "channel_shuffle: ", channels,
              " channels do not divide into ", groups, " groups", operand("x", x));
   const kernels::Shuffle order(groups, channels / groups);
-  return record("channel_shuffle", {{"groups", groups}}, shuffled(x, order, false), {x},
+  Tensor y = shuffled(x, order, false);
+  y.set_grid(x.grid());
+  return record("channel_shuffle", {{"groups", groups}}, y, {x},
                 [back = order.inverse()](const Tensor& dy, Needs) -> Grads {
                   return {shuffled(dy, back, dy.unique())};
                 });

@@ -32,7 +32,7 @@ double gap(const Tensor& got, const std::vector<double>& want) {
 Tensor with(const GatherPass& pass, const WinogradKind& kind, const Tensor& x, const Tensor& w,
             const Tensor& bias, const Shape& shape) {
   Tensor y = Tensor::uninit(shape);
-  Gather({pass}, x, w, bias, kind).run(y.data());
+  Gather({pass}, x, w, bias, {.winograd = kind}).run(y.data());
   return y;
 }
 
