@@ -30,3 +30,21 @@ parse_build_options() {
     build_options+=("$argument")
   done
 }
+
+# install_onnxruntime FOLDER: npm's onnxruntime-node below FOLDER, once; sets NODE_PATH. On failure
+# `missing` says what is not there.
+install_onnxruntime() {
+  local folder=$1/onnxruntime
+  if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    missing="node and npm are not installed"
+    return 1
+  fi
+  export NODE_PATH=$folder/node_modules
+  [[ ! -d $NODE_PATH/onnxruntime-node ]] || return 0
+  mkdir -p "$folder"
+  if ! (cd "$folder" && timeout 300 npm install --silent --ignore-scripts --no-audit --no-fund \
+    onnxruntime-node@1.30.0 >npm.log 2>&1); then
+    missing="npm could not install onnxruntime-node"
+    return 1
+  fi
+}

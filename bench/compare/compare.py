@@ -11,9 +11,10 @@ import sys
 import time
 
 import chart
+import deploy
 from rivals import Rival, spread, take_turns
-from tables import (PASSES, TORCH_LAYOUTS, LayerTable, OwnTable, StepTable, torch_memory,
-                    torch_speed)
+from tables import (PASSES, TORCH_LAYOUTS, DeployTable, LayerTable, OwnTable, StepTable,
+                    torch_memory, torch_speed)
 
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = ["nin", "nin_gc", "resnet20", "resnet18"]
@@ -37,19 +38,18 @@ DEFAULT_JOBS = ["nin", "resnet20", "resnet18", "nin_gc", "nin_gc:W2A2", "nin:W2A
 
 
 class Job:
-    """MODEL[:VARIANT][:BATCH], layers:MODEL[:BATCH] or own:MODEL[:BATCH]"""
+    """MODEL[:VARIANT][:BATCH], layers:MODEL[:BATCH], own:MODEL[:BATCH] or deploy:MODEL[:BATCH]"""
 
     def __init__(self, text):
         words = text.split(":")
-        self.layers, self.own = words[0] == "layers", words[0] == "own"
-        if self.layers or self.own:
-            words.pop(0)
+        self.kind = words.pop(0) if words[0] in ["layers", "own", "deploy"] else "steps"
         self.model = words.pop(0) if words else ""
         self.variant = words.pop(0) if words and words[0] in VARIANTS else "fp32"
-        self.batch = 16 if self.model == "resnet18" else 32 if self.layers else 128
+        usual = {"steps": 128, "own": 128, "layers": 32, "deploy": 64}
+        self.batch = 16 if self.model == "resnet18" else usual[self.kind]
         if words and words[0].isdigit() and int(words[0]) > 0:
             self.batch = int(words.pop(0))
-        plain = self.layers or self.own
+        plain = self.kind != "steps"
         if words or self.model not in MODELS or (plain and self.variant != "fp32"):
             sys.exit(f"compare: '{text}' is no job; models are {', '.join(MODELS)}, variants "
                      f"{', '.join(VARIANTS)}; bench/compare/run --help")
@@ -64,10 +64,10 @@ class Comparison:
         self.out = {"machine": {"cpu": cpu_name(), "threads": args.threads,
                                 "load_before": os.getloadavg()[0]}, "versions": {},
                     "date": time.strftime("%Y-%m-%d"), "rounds": args.rounds,
-                    "steps": [], "layers": [], "own": []}
+                    "steps": [], "layers": [], "own": [], "deploy": []}
 
     def run(self, jobs):
-        steps = [job for job in jobs if not job.layers and not job.own]
+        steps = [job for job in jobs if job.kind == "steps"]
         if steps:
             print(f"{self.args.threads} threads, {self.args.rounds} rounds; images/s are median "
                   "(min - max), ratios are to the faster and to the leaner PyTorch\n")
@@ -76,12 +76,10 @@ class Comparison:
             self.out["steps"].append(self.train_steps(job))
             table.add(self.out["steps"][-1])
             self.save()
+        others = {"layers": self.conv_layers, "own": self.own_steps, "deploy": self.deployed}
         for job in jobs:
-            if job.layers:
-                self.out["layers"].append(self.conv_layers(job))
-                self.save()
-            if job.own:
-                self.out["own"].append(self.own_steps(job))
+            if job.kind in others:
+                self.out[job.kind].append(others[job.kind](job))
                 self.save()
 
     def train_steps(self, job):
@@ -134,6 +132,28 @@ class Comparison:
                          "peak_rss_bytes": result["peak_rss_bytes"]})
             table.add(rows[-1])
         return {"job": job.name, "model": job.model, "batch": job.batch, "steps": rows}
+
+    def deployed(self, job):
+        print(f"\n{job.name}, batch {job.batch}: inference, ratios are to ONNX Runtime\n")
+        threads, size = self.args.threads, deploy.image_size(job.model)
+        files = deploy.write_files(self.pare, job.model, self.args.out / f"deploy_{job.model}")
+        rivals = [Rival("pare", [self.pare, "bench", "infer", "--weights", files["fp32"],
+                                 "--precision", ",".join(deploy.PRECISIONS), "--batch-size",
+                                 job.batch, "--image-size", size, "--threads", threads, "--serve"],
+                        threads)]
+        rivals += [Rival(name, ["node", HERE / "onnx_step.cjs", files[f"{name}.onnx"], job.batch,
+                                size, threads], threads) for name in ["fp32", "int8"]]
+        take_turns(rivals, self.args.rounds, self.args.steps or 5)
+        results = [rival.finish() for rival in rivals]
+        self.out["machine"]["commit"] = results[0]["commit"]
+        self.out["versions"]["ONNX Runtime"] = results[1]["version"]
+        onnx = {r.name: spread([job.batch / s for s in r.seconds["infer"]]) for r in rivals[1:]}
+        pare = {name: spread([job.batch / s for s in seconds])
+                for name, seconds in rivals[0].seconds.items()}
+        table = DeployTable()
+        for name, speed in pare.items():
+            table.add(name, speed, onnx)
+        return {"job": job.name, "model": job.model, "batch": job.batch, "pare": pare, "onnx": onnx}
 
     def conv_layers(self, job):
         print(f"\n{job.name}, batch {job.batch}: convolutions, median GFLOP/s, oneDNN beside pare; "
@@ -250,7 +270,7 @@ def main():
     parser.add_argument("jobs", nargs="*", default=DEFAULT_JOBS)
     args = parser.parse_args()
     jobs = [Job(text) for text in args.jobs]
-    for program in ["pare"] + ["dnnl_conv"] * any(job.layers for job in jobs):
+    for program in ["pare"] + ["dnnl_conv"] * any(job.kind == "layers" for job in jobs):
         if not (args.bin / program).exists():
             sys.exit(f"compare: {args.bin} has no {program}; build it with scripts/build")
     if os.getloadavg()[0] > 0.5:

@@ -54,6 +54,21 @@ class OwnTable(Table):
                      f"{row['peak_rss_bytes'] / 1e6:.0f}"])
 
 
+class DeployTable(Table):
+    def __init__(self):
+        super().__init__([("pare", 8), ("images/s", 26), ("ONNX fp32", 26), ("ratio", 6),
+                          ("ONNX int8", 26), ("ratio", 6)])
+
+    def add(self, name, speed, onnx):
+        def show(rate):
+            return "{median:.0f} ({min:.0f} - {max:.0f})".format(**rate)
+
+        cells = [name, show(speed)]
+        for other in ["fp32", "int8"]:
+            cells += [show(onnx[other]), f"{speed['median'] / onnx[other]['median']:.2f}x"]
+        self._print(cells)
+
+
 class LayerTable(Table):
     def __init__(self):
         super().__init__([("convolution", 22), ("input", 12), ("kernel", 10), ("times", 5),

@@ -22,14 +22,21 @@ Inside inside_of(const Window& w, const Buffer& in, int64_t r, int64_t c) {
           std::min<int64_t>(j + w.kw, in.w)};
 }
 
-/// y = what `better` makes of all pixels of a window, element by element.
+/// y = what `better` makes of all pixels of a window, a row of them at a time.
 template <class T, class Better>
-void reduce(const Inside& at, const T* x, int64_t width, int64_t n, T* y, Better&& better) {
+void reduce(const Inside& at, const T* x, int64_t width, int64_t n, T* __restrict y,
+            Better&& better) {
   const T* first = x + (at.i0 * width + at.j0) * n;
   std::copy(first, first + n, y);
   for (int64_t i = at.i0; i < at.i1; ++i) {
-    for (int64_t j = at.j0; j < at.j1; ++j) {
-      const T* from = x + (i * width + j) * n;
+    const T* from = x + (i * width + at.j0) * n;
+    const T* const end = from + (at.j1 - at.j0) * n;
+    for (; from + 2 * n < end; from += 3 * n) {
+      for (int64_t c = 0; c < n; ++c) {
+        y[c] = better(better(y[c], from[c]), better(from[n + c], from[2 * n + c]));
+      }
+    }
+    for (; from < end; from += n) {
       for (int64_t c = 0; c < n; ++c) y[c] = better(y[c], from[c]);
     }
   }

@@ -156,8 +156,11 @@ inline float limited(float t, float min, float max) {
   return t < max ? t : max;
 }
 
+// Parameters are copied where results are written: behind a reference they could be what is written
+// to, and the loops would not become vectors.
 template <class Raw>
-void to_float(const FinishTile& f) noexcept {
+void to_float(const FinishTile& parameters) noexcept {
+  const FinishTile f = parameters;
   for (int64_t m = 0; m < f.rows; ++m) {
     const Raw* raw = static_cast<const Raw*>(f.raw) + m * f.raw_row;
     float* y = static_cast<float*>(f.y) + m * f.y_row;
@@ -168,7 +171,7 @@ void to_float(const FinishTile& f) noexcept {
 }
 
 template <bool kAway>
-void to_code(const FinishTile& f) noexcept {
+void to_code(FinishTile f) noexcept {
   for (int64_t m = 0; m < f.rows; ++m) {
     const int32_t* raw = static_cast<const int32_t*>(f.raw) + m * f.raw_row;
     uint8_t* y = static_cast<uint8_t*>(f.y) + m * f.y_row;
@@ -198,7 +201,7 @@ void to_bits(const int32_t* raw, const int32_t* threshold, int64_t count, uint32
 }
 
 template <bool kAway>
-void add_codes_by(const AddCodes& f) noexcept {
+void add_codes_by(AddCodes f) noexcept {
   for (int64_t i = 0; i < f.n; ++i) {
     const float a = static_cast<float>(f.a[i] - f.zero_a) * f.scale_a;
     const float b = static_cast<float>(f.b[i] - f.zero_b) * f.scale_b;
@@ -215,13 +218,15 @@ void add_codes(const AddCodes& f) noexcept {
   }
 }
 
-void add_floats(const AddFloats& f) noexcept {
+void add_floats(const AddFloats& parameters) noexcept {
+  const AddFloats f = parameters;
   for (int64_t i = 0; i < f.n; ++i) {
     f.y[i] = limited(f.scale_a * f.a[i] + f.scale_b * f.b[i], f.min, f.max);
   }
 }
 
-void encode(const Encode& f) noexcept {
+void encode(const Encode& parameters) noexcept {
+  const Encode f = parameters;
   for (int64_t i = 0; i < f.n; ++i) {
     const float t = nearest(limited(f.x[i] / f.scale, f.min, f.max), false);
     f.y[i] = static_cast<uint8_t>(static_cast<int32_t>(t) + f.zero);

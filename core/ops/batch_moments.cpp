@@ -1,0 +1,88 @@
+#include "core/ops/batch_moments.h"
+
+#include <span>
+
+#include "core/deferred.h"
+#include "core/kernels/normalize.h"
+
+namespace pare {
+
+namespace {
+
+/// Each block's sums around the block's first row, taken while the block is in cache if x is only
+/// now computed.
+BlockSums block_moments(const Tensor& x) {
+  const Rows r(x);
+  const int64_t shown = pending_blocks(x), C = r.channels;
+  BlockSums sums(shown ? shown : r.shards(), C);
+  const auto add = [&](int64_t block, int64_t first, int64_t rows, const float* values) {
+    sums.of[static_cast<size_t>(block)] = {first, rows};
+    kernels::channel_moments(values, values, rows, C, sums.first(block), sums.second(block));
+  };
+  if (shown) {
+    settle(x, [&](const Block& b) { add(b.index, b.first, b.rows, b.values); });
+  } else {
+    const float* px = x.data();
+    r.for_each_shard([&](int64_t shard, int64_t first, int64_t count) {
+      add(shard, first, count, px + first * C);
+    });
+  }
+  return sums;
+}
+
+/// From each process's mean and sum of squares around it to those over all; returns all rows.
+double merge_moments(Communicator& group, double rows, std::span<double> moments) {
+  const size_t C = moments.size() / 2;
+  std::vector<double> sums(2 * C + 1);  // of x, of x^2, of 1
+  for (size_t c = 0; c < C; ++c) {
+    sums[c] = rows * moments[c];
+    sums[C + c] = moments[C + c] + rows * moments[c] * moments[c];
+  }
+  sums[2 * C] = rows;
+  group.sum(sums);
+  const double all = sums[2 * C];
+  for (size_t c = 0; c < C; ++c) {
+    moments[c] = sums[c] / all;
+    moments[C + c] = sums[C + c] - all * moments[c] * moments[c];
+  }
+  return all;
+}
+
+}  // namespace
+
+/// The blocks merged in order by Chan's formula in double.
+Moments batch_moments(const Tensor& x, Communicator* group) {
+  const BlockSums sums = block_moments(x);
+  const float* px = x.data();
+  const int64_t C = sums.C;
+  Moments m{Tensor::uninit({C}), Tensor::uninit({C}), static_cast<double>(Rows(x).rows)};
+  std::vector<double> moments(static_cast<size_t>(2 * C));
+  double *means = moments.data(), *squared = means + C;
+  parallel_for(C, 16, [&](Range channels) {
+    for (int64_t c = channels.begin; c < channels.end; ++c) {
+      double n = 0, mean = 0,
+             squares = 0;  // of the rows merged so far; squares are around the mean
+      for (size_t i = 0; i < sums.of.size(); ++i) {
+        const auto [first, rows] = sums.of[i];
+        const int64_t block = static_cast<int64_t>(i);
+        const double count = static_cast<double>(rows);
+        const double offset = double{sums.first(block)[c]} / count;
+        const double delta = px[first * C + c] + offset - mean, total = n + count;
+        mean += delta * count / total;
+        squares +=
+            sums.second(block)[c] - count * offset * offset + delta * delta * n * count / total;
+        n = total;
+      }
+      means[c] = mean;
+      squared[c] = squares;
+    }
+  });
+  if (group) m.rows = merge_moments(*group, m.rows, moments);
+  for (int64_t c = 0; c < C; ++c) {
+    m.mean.data()[c] = static_cast<float>(means[c]);
+    m.var.data()[c] = static_cast<float>(std::max(squared[c] / m.rows, 0.0));
+  }
+  return m;
+}
+
+}  // namespace pare

@@ -1,0 +1,60 @@
+#pragma once
+// Sums over the rows of a tensor [..., C], block by block: what batch norm's two passes are made
+// of. Private to core/ops.
+
+#include <algorithm>
+#include <vector>
+
+#include "core/communicator.h"
+#include "core/parallel.h"
+#include "core/tensor.h"
+
+namespace pare {
+
+/// Rows are cut into shards by shape alone and their sums merged in order: the same bits for any
+/// thread count, and float32 sums that stay short.
+inline constexpr int64_t kShardRows = 512;
+
+struct Rows {
+  int64_t rows, channels;
+  explicit Rows(const Tensor& x)
+      : rows(x.numel() / std::max<int64_t>(x.dim(-1), 1)), channels(x.dim(-1)) {}
+  int64_t shards() const { return (rows + kShardRows - 1) / kShardRows; }
+
+  /// f(shard, first row, number of rows)
+  template <class F>
+  void for_each_shard(F&& f) const {
+    parallel_for(shards(), 1, [&](Range r) {
+      for (int64_t s = r.begin; s < r.end; ++s) {
+        f(s, s * kShardRows, std::min(kShardRows, rows - s * kShardRows));
+      }
+    });
+  }
+};
+
+struct Moments {
+  Tensor mean, var;  // [C], biased
+  double rows = 0;
+};
+
+/// Two sums per channel of every block of rows.
+struct BlockSums {
+  explicit BlockSums(int64_t blocks, int64_t channels)
+      : C(channels), sums(Tensor::uninit({blocks, 2, channels})), data(sums.data()), of(blocks) {}
+  float* first(int64_t block) const { return data + block * 2 * C; }
+  float* second(int64_t block) const { return first(block) + C; }
+
+  int64_t C;
+  Tensor sums;
+  float* data;
+  struct Rows {
+    int64_t first, count;
+  };
+  std::vector<Rows> of;
+};
+
+/// Mean and variance of each channel over the rows of x and, if there is a group, of all its
+/// processes. Taken while blocks are in cache if x is only now computed.
+Moments batch_moments(const Tensor& x, Communicator* group);
+
+}  // namespace pare
