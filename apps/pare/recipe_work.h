@@ -14,7 +14,7 @@ namespace pare {
 
 /// What a stage came to.
 struct StageResult {
-  int code = 0;  // of the program: not 0 ends the recipe
+  int code = 0;     // of the program: not 0 ends the recipe
   double top1 = 0;  // NaN, null as JSON: not tested
   int64_t params = 0, macs = 0, bytes = 0;
   Json before = {};  // what a comparison says about the weights it started from
