@@ -1,7 +1,11 @@
 #include "apps/loaded_model.h"
 
+#include <fmt/format.h>
+
 #include "core/autograd.h"
 #include "core/files.h"
+#include "core/kernels/isa.h"
+#include "core/parallel.h"
 #include "deploy/onnx/model.h"
 #include "nn/state.h"
 
@@ -66,6 +70,20 @@ LoadedModel load_model(ModelArgs& args, DataArgs& data, const cli::Given& given,
   quantize(model, card);
   load_weights(model, file, weights);
   return {std::move(card), file.metadata, std::move(model), images};
+}
+
+std::string program_line(const std::string& program) {
+  return fmt::format("{}  {}, {} threads", program, isa_name(active_isa()), num_threads());
+}
+
+void print_head(const std::string& program, const LoadedModel& loaded, const std::string& weights,
+                const DataArgs& data, Console& console) {
+  console.print(program_line(program));
+  console.entry("model", fmt::format("{}  from {}", loaded.card.args.model, weights));
+  const std::string quantized = loaded.card.quantized();
+  if (!quantized.empty()) console.entry("quantized", quantized);
+  console.entry("test on", fmt::format("{}  {}, normalized as {}", data.name(),
+                                       describe_images(*loaded.images), data.normalization()));
 }
 
 void save_changed(const LoadedModel& loaded, nn::Layer& now, const DataArgs& data,

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "apps/console.h"
 #include "apps/data.h"
 #include "apps/model.h"
 
@@ -20,6 +21,12 @@ struct LoadedModel {
 /// for other files the flags must. `args` and `data` take over what the file says.
 LoadedModel load_model(ModelArgs& args, DataArgs& data, const cli::Given& given,
                        const std::string& weights);
+
+/// "pare eval  avx512, 2 threads"
+std::string program_line(const std::string& program);
+/// What programs begin with: their own line, the model, the images that it is tested on.
+void print_head(const std::string& program, const LoadedModel& loaded, const std::string& weights,
+                const DataArgs& data, Console& console);
 
 /// A checkpoint of `now`, a rewrite of the loaded model, that says how its layers differ from those
 /// that the model's name builds. `metadata` is what else it says.

@@ -7,18 +7,14 @@
 #include <ctime>
 
 #include "apps/interrupt.h"
-#include "apps/memory.h"
 #include "apps/processes.h"
-#include "apps/run_folder.h"
+#include "apps/train_report.h"
 #include "apps/train_stages.h"
 #include "apps/train_view.h"
-#include "apps/version.h"
 #include "core/kernels/isa.h"
 #include "core/ops.h"
 #include "core/parallel.h"
-#include "nn/describe.h"
 #include "nn/state.h"
-#include "nn/train.h"
 #include "quant/calibrate.h"
 #include "quant/conv_bn.h"
 
@@ -119,13 +115,13 @@ class Run {
     const auto optimizer = args_.make_optimizer(model_, beside);
     const auto train_set = args_.train_batches(train_images_);
     const auto test_set = test_batches(args_.data, test_images_);
-    print_header();
+    print_head(described(), console_);
     if (args_.resume) check_isa();
     TrainView view(console_, folder_, args_.epochs, {train_images_, test_images_});
     nn::Trainer trainer(model_, *optimizer, *train_set, *test_set, options(), &view);
     if (args_.resume) trainer.resume(folder_.file("last.safetensors"));
     sparse_.emplace(args_.sparse, model_, card_);
-    folder_.open(config());
+    folder_.open(config_json(args_, fields_, program_));
     if (args_.resume) folder_.keep_rows(trainer.state().epoch);
     catch_interrupts();
     const nn::TrainResult result = trainer.run();
@@ -162,7 +158,7 @@ class Run {
 
   /// Quantized as calibration left it: tested and saved like the best epoch of a training.
   RunOutcome save_calibrated() {
-    print_header();
+    print_head(described(), console_);
     const auto test_set = test_batches(args_.data, test_images_);
     test_set->start(0);
     const auto began = std::chrono::steady_clock::now();
@@ -170,11 +166,11 @@ class Run {
     r.last = nn::evaluate(model_, *test_set);
     r.best_top1 = r.last.top1();
     r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    folder_.open(config());
+    folder_.open(config_json(args_, fields_, program_));
     if (group_.first()) {
       nn::save_weights(folder_.file("best.safetensors"), model_, card_.metadata());
     }
-    const Json summary = to_json(r);
+    const Json summary = summary_json(described(), r);
     folder_.write_summary(summary);
     console_.print("");
     console_.entry("tested", fmt::format("{:.2f} % top-1, {:.2f} % top-5, loss {:.4f}",
@@ -210,24 +206,6 @@ class Run {
     return o;
   }
 
-  Json config() const {
-    Json options = Json::object();
-    for (const cli::Fields::Field& f : fields_.all()) options[f.name] = f.json();
-    Json all{{"program", program_},
-             {"version", kVersion},
-             {"commit", kCommit},
-             {"isa", isa_name(active_isa())},
-             {"threads", num_threads()},
-             {"model", args_.model.model},
-             {"quant", args_.model.quant},
-             {"dataset", card_.dataset},
-             {"normalize", card_.normalize},
-             {"augment", args_.augment.crops(args_.data.name())},
-             {"options", options}};
-    if (!group_.alone()) all["processes"] = group_.size();
-    return all;
-  }
-
   /// Bits are the same for one instruction set only.
   void check_isa() {
     const std::string before = folder_.config().value("isa", "");
@@ -235,46 +213,6 @@ class Run {
     console_.entry("note",
                    fmt::format("the run was started with {}: set PARE_ISA={} for the same bits",
                                before, before));
-  }
-
-  void print_header() {
-    console_.print(fmt::format("{} {}  {}, {} threads, seed {}", program_, kVersion,
-                               isa_name(active_isa()), num_threads(), args_.seed));
-    console_.entry(
-        "model",
-        fmt::format("{}  {} parameters, {:.1f} M multiply-accumulates per image", args_.model.model,
-                    format_count(summary_.params), static_cast<double>(summary_.macs) / 1e6));
-    console_.entry("size",
-                   fmt::format("{} as float32, {} stored", format_bytes(summary_.bytes_fp32),
-                               format_bytes(summary_.bytes_quantized)));
-    if (!quantizers_.empty()) console_.entry("quantized", quantizers_);
-    console_.entry("train on",
-                   fmt::format("{}  {}{}", card_.dataset, describe_images(*train_images_),
-                               args_.augment.describe(card_.dataset, card_.image.dim(-1))));
-    console_.entry("test on", fmt::format("{} images, normalized as {}", test_images_->count(),
-                                          card_.normalize));
-    if (args_.data.dataset.empty() && card_.dataset == "synthetic") {
-      console_.entry("", "built-in images; --dataset and --data choose others");
-    }
-    if (!args_.calibrate_only)
-      console_.entry("optimizer", fmt::format("{}  lr {}, {}, weight decay {}, batch {}, {} epochs",
-                                              args_.optimizer, args_.lr, args_.schedule, args_.wd,
-                                              args_.batch_size, args_.epochs));
-    if (args_.recipe != "none") {
-      console_.entry("recipe", fmt::format("{}: label smoothing {:g}, averaged weights {:g}, no "
-                                           "decay on batch norm and biases",
-                                           args_.recipe, args_.label_smoothing, args_.ema));
-    }
-    if (!group_.alone()) {
-      console_.entry("processes",
-                     fmt::format("{}, each with its part of a batch; batch norm over {}",
-                                 group_.size(), args_.sync_bn ? "the whole batch" : "the part"));
-    }
-    if (distillation_) {
-      console_.entry("teacher", distillation_->describe_teacher());
-      console_.entry("loss", distillation_->describe_objective());
-    }
-    console_.entry("out", folder_.path());
   }
 
   RunOutcome finish(const nn::TrainResult& r) {
@@ -288,57 +226,19 @@ class Run {
       return {kInterrupted,
               {{"stopped", "interrupted"}, {"steps", r.steps}, {"out", folder_.path()}}};
     }
-    const Json summary = to_json(r);
+    const Json summary = summary_json(described(), r);
     folder_.write_summary(summary);
-    print_summary(r);
+    print_summary(described(), r, console_);
     if (r.stop == nn::TrainResult::Stop::max_steps) console_.entry("go on", again);
     return {0, summary};
   }
 
-  Json to_json(const nn::TrainResult& r) {
-    const bool finished = r.stop == nn::TrainResult::Stop::finished;
-    return {{"program", program_},
-            {"model", args_.model.model},
-            {"quant", args_.model.quant},
-            {"dataset", card_.dataset},
-            {"best_top1", r.best_top1},
-            {"best_epoch", r.best_epoch},
-            {"last_top1", r.last.top1()},
-            {"last_top5", r.last.top5()},
-            {"last_loss", r.last.loss()},
-            {"epochs", r.epochs},
-            {"steps", r.steps},
-            {"stopped", finished ? "finished" : "steps"},
-            {"params", summary_.params},
-            {"macs", summary_.macs},
-            {"bytes_fp32", summary_.bytes_fp32},
-            {"bytes_quantized", summary_.bytes_quantized},
-            {"zero_weights", prune::sparsity(model_).zeros()},
-            {"seconds", r.seconds},
-            {"peak_rss_bytes", peak_rss_bytes()},
-            {"out", folder_.path()}};
-  }
-
-  void print_summary(const nn::TrainResult& r) {
-    console_.print("");
-    console_.entry("best", fmt::format("{:.2f} % top-1 after epoch {}", r.best_top1, r.best_epoch));
-    console_.entry("last", fmt::format("{:.2f} % top-1, {:.2f} % top-5, loss {:.4f}", r.last.top1(),
-                                       r.last.top5(), r.last.loss()));
-    console_.entry("size", fmt::format("{} as float32, {} stored: {:.1f} times smaller",
-                                       format_bytes(summary_.bytes_fp32),
-                                       format_bytes(summary_.bytes_quantized),
-                                       static_cast<double>(summary_.bytes_fp32) /
-                                           static_cast<double>(summary_.bytes_quantized)));
-    if (args_.sparse.makes_zeros()) {
-      const prune::Sparsity found = prune::sparsity(model_);
-      console_.entry("zero", fmt::format("{} of {} weights of layers", format_count(found.zeros()),
-                                         format_count(found.weights())));
-    }
-    console_.entry("time", fmt::format("{}, {} of memory at most", format_seconds(r.seconds),
-                                       format_bytes(peak_rss_bytes())));
-    console_.entry("files",
-                   fmt::format("{}\n{}\n{}", folder_.file("best.safetensors"),
-                               folder_.file("metrics.jsonl"), folder_.file("summary.json")));
+  TrainingRun described() {
+    return {args_,         program_,
+            folder_,       card_,
+            model_,        summary_,
+            quantizers_,   *train_images_,
+            *test_images_, distillation_ ? &*distillation_ : nullptr};
   }
 
   TrainArgs& args_;
@@ -380,6 +280,7 @@ std::string resume_command(const std::string& program, const std::string& out) {
 
 RunOutcome train(TrainArgs& args, const cli::Fields& fields, cli::Given given,
                  const std::string& program, Console& console, const Complete& complete) {
+  args.model.quant = canonical_quant(args.model.quant);  // as the run to resume has it
   if (args.resume) continue_run(args, fields, given, program);
   if (complete) complete(given);
   args.model.quant = canonical_quant(args.model.quant);

@@ -6,10 +6,8 @@
 #include <filesystem>
 #include <sstream>
 
-#include "apps/run_folder.h"
-#include "apps/version.h"
+#include "apps/train_report.h"
 #include "core/files.h"
-#include "core/kernels/isa.h"
 
 namespace pare {
 
@@ -40,22 +38,6 @@ bool finished(const std::string& folder) {
   return fs::exists(summary) && read_json_file(summary).value("stopped", "") == "finished";
 }
 
-Json config_of(const TrainArgs& args, const cli::Fields& fields, const std::string& program) {
-  Json options = Json::object();
-  for (const cli::Fields::Field& f : fields.all()) options[f.name] = f.json();
-  return {{"program", program},
-          {"version", kVersion},
-          {"commit", kCommit},
-          {"isa", isa_name(active_isa())},
-          {"threads", num_threads()},
-          {"model", args.model.model},
-          {"quant", args.quant_schedule},
-          {"dataset", args.data.name()},
-          {"normalize", args.data.normalization()},
-          {"augment", args.augment.crops(args.data.name())},
-          {"options", options}};
-}
-
 /// The folder of the whole run, empty but for its config.
 void open_folder(const TrainArgs& args, const cli::Fields& fields, const std::string& program) {
   using Mode = RunFolder::Mode;
@@ -65,7 +47,9 @@ void open_folder(const TrainArgs& args, const cli::Fields& fields, const std::st
     fs::remove_all(stage_folder(args.out, i), failed);
     PARE_CHECK(!failed, "cannot remove ", stage_folder(args.out, i), ": ", failed.message());
   }
-  folder.open(config_of(args, fields, program));
+  Json config = config_json(args, fields, program);
+  config["quant"] = args.quant_schedule;
+  folder.open(config);
 }
 
 /// What all stages came to: the last one's result, and a line for each.

@@ -6,7 +6,6 @@
 #include "apps/pare/commands.h"
 #include "apps/side_by_side.h"
 #include "apps/train_args.h"
-#include "core/kernels/isa.h"
 #include "nn/train.h"
 #include "prune/shared.h"
 #include "prune/sparsity.h"
@@ -105,9 +104,7 @@ Json compress_model(CompressArgs& args, const cli::Given& given, Console& consol
   args.check(given);
   args.compute.apply();
   LoadedModel loaded = load_model(args.model, args.data, given, args.weights);
-  console.print(
-      fmt::format("pare compress  {}, {} threads", isa_name(active_isa()), num_threads()));
-  console.entry("model", fmt::format("{}  from {}", args.model.model, args.weights));
+  print_head("pare compress", loaded, args.weights, args.data, console);
   nn::Layer small = loaded.model;
   if (args.sparsity > 0) {
     prune::Sparsifier(small, {.target = args.sparsity, .until = 0}).update(1);

@@ -2,10 +2,8 @@
 
 #include <chrono>
 
-#include "apps/console.h"
 #include "apps/loaded_model.h"
 #include "apps/pare/commands.h"
-#include "core/kernels/isa.h"
 #include "core/parallel.h"
 #include "nn/metrics.h"
 
@@ -39,12 +37,7 @@ int eval(EvalArgs& args, const cli::Given& given) {
   Console console({.json = args.json, .quiet = args.quiet});
   LoadedModel loaded = load_model(args.model, args.data, given, args.weights);
 
-  console.print(fmt::format("pare eval  {}, {} threads", isa_name(active_isa()), num_threads()));
-  console.entry("model", fmt::format("{}  from {}", args.model.model, args.weights));
-  const std::string quantized = loaded.card.quantized();
-  if (!quantized.empty()) console.entry("quantized", quantized);
-  console.entry("test on", fmt::format("{}  {}, normalized as {}", args.data.name(),
-                                       describe_images(*loaded.images), args.data.normalization()));
+  print_head("pare eval", loaded, args.weights, args.data, console);
 
   const auto batches = test_batches(args.data, loaded.images);
   batches->start(0);
@@ -66,7 +59,7 @@ int eval(EvalArgs& args, const cli::Given& given) {
   if (!skipped.empty()) console.entry("skipped", skipped);
   console.result({{"model", args.model.model},
                   {"weights", args.weights},
-                  {"quant", quantized},
+                  {"quant", loaded.card.quantized()},
                   {"dataset", args.data.name()},
                   {"images", score.samples},
                   {"skipped", loaded.images->unreadable().size()},

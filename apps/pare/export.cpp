@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <map>
 
-#include "apps/console.h"
 #include "apps/loaded_model.h"
 #include "apps/pare/commands.h"
+#include "apps/pare/export.h"
 #include "apps/pare/lowered.h"
+#include "apps/side_by_side.h"
 #include "core/files.h"
 #include "core/parallel.h"
 #include "deploy/runtime/file.h"
@@ -16,21 +17,6 @@
 namespace pare {
 
 namespace {
-
-struct ExportArgs {
-  ModelArgs model;
-  DataArgs data;
-  std::string weights, to = "onnx", out;
-  int64_t opset = 13, calib = 16, threads = 0;
-  bool keep_bn = false, symmetric = false, exact = false, int4 = false;
-  bool quiet = false, json = false;
-
-  void fields(cli::Fields& f);
-  void check(const cli::Given& given) const;
-  std::shared_ptr<const datasets::ImageSet> calibration_set() const {
-    return load_split(data, datasets::Split::train);
-  }
-};
 
 /// What an export tells the user.
 struct Outcome {
@@ -49,9 +35,10 @@ struct Target {
 Tensor example_images(const ExportArgs& args, const LoadedModel& loaded) {
   const Shape& s = loaded.card.image;
   if (args.to != "onnx-qdq" || args.exact) return Tensor::zeros({1, s[0], s[1], s[2]});
-  const auto source = datasets::loader(
-      args.calibration_set(), {.batch_size = args.calib,
-                               .normalize = datasets::normalize_preset(args.data.normalization())});
+  const auto source =
+      datasets::loader(load_split(args.data, datasets::Split::train),
+                       {.batch_size = args.calib,
+                        .normalize = datasets::normalize_preset(args.data.normalization())});
   source->start(0);
   const auto batch = source->next();
   PARE_CHECK(batch, "there are no training images to measure ranges on");
@@ -152,6 +139,32 @@ std::string target_help() {
   return text;
 }
 
+/// The file itself on the test images, beside the network that it was made of. ONNX has more
+/// operators than can be read back: what it cannot test, it says.
+Json test_exported(const ExportArgs& args, LoadedModel& loaded, const nn::Summary& network,
+                   Console& console) {
+  nn::Layer exported;
+  try {
+    exported = load_exported(args.out);
+  } catch (const Error& e) {
+    console.entry("untested", e.what());
+    return {{"untested", e.what()}};
+  }
+  Side before{loaded.model}, after{exported};
+  const Gap gap = compare(before, after, *test_batches(args.data, loaded.images), console);
+  console.entry(
+      "tested",
+      fmt::format("top-1 {:.2f} %, the network {:.2f} %; the same class for {} of {} "
+                  "images",
+                  after.score.top1(), before.score.top1(), gap.same_class, after.score.samples));
+  return {{"images", after.score.samples},
+          {"same_class", gap.same_class},
+          {"before", side_json(before, network)},
+          {"after", side_json(after, network)}};
+}
+
+}  // namespace
+
 void ExportArgs::fields(cli::Fields& f) {
   f.group("Weights");
   f(weights, "weights", "trained checkpoint, or weights under the names PyTorch uses",
@@ -170,6 +183,8 @@ void ExportArgs::fields(cli::Fields& f) {
     "only the quantizers of the model: layers without one behind them run in float");
   f(calib, "calib", "training images that ranges of added quantizers come from",
     {.min = 1, .max = 4096});
+  f(test, "test",
+    "run the written file on the test images, beside the network, if it can be read back");
   f.group("Run");
   f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
   f(quiet, "quiet", "print nothing but errors and the JSON result");
@@ -189,10 +204,9 @@ void ExportArgs::check(const cli::Given& given) const {
              "--exact adds no quantizers that --calib would measure");
 }
 
-int run_export(ExportArgs& args, const cli::Given& given) {
+Json export_model(ExportArgs& args, const cli::Given& given, Console& console) {
   args.check(given);
   set_num_threads(static_cast<int>(args.threads));
-  Console console({.json = args.json, .quiet = args.quiet});
   LoadedModel loaded = load_model(args.model, args.data, given, args.weights);
   console.entry("model", fmt::format("{}  from {}", args.model.model, args.weights));
   const std::string quantized = loaded.card.quantized();
@@ -202,15 +216,14 @@ int run_export(ExportArgs& args, const cli::Given& given) {
   const Outcome outcome = target->write(args, loaded);
   for (const auto& [label, text] : outcome.entries) console.entry(label, text);
   console.entry("out", fmt::format("{}  {}", args.out, format_bytes(outcome.bytes)));
-  Json result{{"model", args.model.model}, {"quant", quantized},
-              {"weights", args.weights},   {"to", args.to},
+  const nn::Summary network = nn::summarize(loaded.model, loaded.card.image);
+  Json result{{"model", args.model.model}, {"quant", quantized},    {"weights", args.weights},
+              {"params", network.params},  {"macs", network.macs},  {"to", args.to},
               {"out", args.out},           {"bytes", outcome.bytes}};
   result.update(outcome.json);
-  console.result(result);
-  return 0;
+  if (args.test) result.update(test_exported(args, loaded, network, console));
+  return result;
 }
-
-}  // namespace
 
 int export_command(int argc, char** argv) {
   ExportArgs args;
@@ -224,7 +237,10 @@ int export_command(int argc, char** argv) {
                    "  pare export --weights runs/w8a8/quantized.safetensors --to pare --out "
                    "model.pare\n"},
       argc, argv);
-  return given.leave ? 0 : run_export(args, given);
+  if (given.leave) return 0;
+  Console console({.json = args.json, .quiet = args.quiet});
+  console.result(export_model(args, given, console));
+  return 0;
 }
 
 }  // namespace pare

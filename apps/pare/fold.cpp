@@ -7,7 +7,6 @@
 #include "apps/loaded_model.h"
 #include "apps/pare/commands.h"
 #include "apps/side_by_side.h"
-#include "core/kernels/isa.h"
 #include "core/parallel.h"
 #include "nn/describe.h"
 #include "quant/fold_bn.h"
@@ -67,12 +66,7 @@ Json fold_model(FoldArgs& args, const cli::Given& given, Console& console) {
   PARE_CHECK(report.folded() > 0, args.weights, ": no batch norm can be folded",
              hint(report.rows.empty() ? "the model has none that is active"
                                       : report.rows[0].norm + " " + report.rows[0].stayed_because));
-  console.print(fmt::format("pare fold  {}, {} threads", isa_name(active_isa()), num_threads()));
-  console.entry("model", fmt::format("{}  from {}", args.model.model, args.weights));
-  const std::string quantized = loaded.card.quantized();
-  if (!quantized.empty()) console.entry("quantized", quantized);
-  console.entry("test on", fmt::format("{}  {}, normalized as {}", args.data.name(),
-                                       describe_images(*loaded.images), args.data.normalization()));
+  print_head("pare fold", loaded, args.weights, args.data, console);
   console.print("\n" + str(report));
 
   Side before{loaded.model}, after{folded};
@@ -93,7 +87,7 @@ Json fold_model(FoldArgs& args, const cli::Given& given, Console& console) {
   was_json["batch_norms"] = norms_in(was);
   is_json["batch_norms"] = norms_in(is);
   return {{"model", args.model.model},
-          {"quant", quantized},
+          {"quant", loaded.card.quantized()},
           {"weights", args.weights},
           {"dataset", args.data.name()},
           {"images", after.score.samples},

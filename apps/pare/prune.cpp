@@ -6,7 +6,6 @@
 #include "apps/pare/commands.h"
 #include "apps/side_by_side.h"
 #include "core/files.h"
-#include "core/kernels/isa.h"
 #include "nn/text.h"
 #include "prune/apply.h"
 #include "prune/blocks.h"
@@ -149,12 +148,7 @@ Json prune_model(PruneArgs& args, const cli::Given& given, Console& console) {
   LoadedModel loaded = load_model(args.model, args.data, given, args.weights);
   const Shape& image = loaded.card.image;
   const Tensor example = Tensor::zeros({1, image[0], image[1], image[2]});
-  console.print(fmt::format("pare prune  {}, {} threads", isa_name(active_isa()), num_threads()));
-  console.entry("model", fmt::format("{}  from {}", args.model.model, args.weights));
-  if (!args.model.quant.empty()) console.entry("quantized", args.model.quant);
-
-  console.entry("test on", fmt::format("{}  {}, normalized as {}", args.data.name(),
-                                       describe_images(*loaded.images), args.data.normalization()));
+  print_head("pare prune", loaded, args.weights, args.data, console);
   Pruned pruned = prune_as_told(args, given, loaded.model, of ? &of->model : nullptr, example);
   show(console, args, pruned);
   if (!args.save_plan.empty()) {
@@ -171,7 +165,7 @@ Json prune_model(PruneArgs& args, const cli::Given& given, Console& console) {
   if (!args.out.empty()) save(args, loaded, pruned.model);
   console.entry("out", args.out.empty() ? "nothing written; --out FILE does" : args.out);
   return {{"model", args.model.model},
-          {"quant", args.model.quant},
+          {"quant", loaded.card.quantized()},
           {"weights", args.weights},
           {"method", pruned.plan.method},
           {"dataset", args.data.name()},

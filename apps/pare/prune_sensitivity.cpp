@@ -7,7 +7,6 @@
 #include "apps/loaded_model.h"
 #include "apps/pare/commands.h"
 #include "core/files.h"
-#include "core/kernels/isa.h"
 #include "prune/sensitivity.h"
 
 namespace pare {
@@ -82,8 +81,7 @@ int sensitivity(SensitivityArgs& args, const cli::Given& given) {
   args.compute.apply();
   Console console({.json = args.json, .quiet = args.quiet});
   LoadedModel loaded = load_model(args.model, args.data, given, args.weights);
-  console.print(fmt::format("pare sensitivity --prune  {}, {} threads", isa_name(active_isa()),
-                            num_threads()));
+  console.print(program_line("pare sensitivity --prune"));
   console.entry("model", fmt::format("{}  from {}", args.model.model, args.weights));
   const auto began = std::chrono::steady_clock::now();
   const prune::Sensitivity result = measure(args, loaded, console);

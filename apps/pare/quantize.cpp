@@ -1,10 +1,10 @@
+#include "apps/pare/quantize.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <filesystem>
 
-#include "apps/compute.h"
-#include "apps/console.h"
 #include "apps/loaded_model.h"
 #include "apps/pare/commands.h"
 #include "apps/pare/quantize_report.h"
@@ -17,61 +17,50 @@
 
 namespace pare {
 
+void QuantizeArgs::fields(cli::Fields& f) {
+  f.group("Weights");
+  f(weights, "weights", "trained float checkpoint, or weights under the names PyTorch uses",
+    {.placeholder = "FILE"});
+  model.fields(f, /*with_quant=*/false);
+  data.fields(f, /*training=*/true);
+  f.group("Quantization");
+  f(config, "config", "YAML file that says how; docs/quantize.md lists its keys",
+    {.placeholder = "FILE"});
+  f(quant, "quant", "or a scheme, such as uniform:W8A8,keep=none; `pare info --quant-help`");
+  f(fuse_bn, "fuse-bn", "fold batch norm before (in a config: SCHEDULE.FUSE_BN)");
+  f(bn_tuning, "bn-tuning",
+    "estimate batch norm again with quantized weights, then fold it (SCHEDULE.BN_TUNING)");
+  f(sums, "sums", "quantize both operands of each sum, too (A.QADD.ENABLE_QUANT)");
+  f(equalize, "equalize", "cross-layer equalization, once batch norm is folded");
+  f(correct_bias, "correct-bias", "take back how quantization shifts the mean of each channel");
+  f(iterations, "iterations", "of each layer with AdaRound weights", {.min = 1});
+  f(calib, "calib", "training images to calibrate on", {.min = 1});
+  f(calib_batch_size, "calib-batch-size", "of these images", {.min = 1});
+  f(seed, "seed", "of the choice of images", {.min = 0});
+  f.group("Run");
+  f(plan, "plan", "only show what would get quantizers");
+  f(profile, "profile", "measure the error of each layer, alone and cumulative");
+  f(out, "out", "folder for quantized.safetensors and report.json", {.placeholder = "DIR"});
+  f(force, "force", "overwrite what is in --out");
+  compute.fields(f);
+  f(quiet, "quiet", "print nothing but errors and the JSON result");
+  f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+}
+
+void QuantizeArgs::check(const cli::Given& given) const {
+  PARE_CHECK(!weights.empty(), "--weights is needed: the float model to quantize");
+  PARE_CHECK(config.empty() != quant.empty(), "either --config or --quant says how to quantize",
+             hint("for example --quant uniform:W8A8,keep=none"));
+  PARE_CHECK(plan || !out.empty(), "--out is needed: the folder for the result",
+             hint("--plan only shows what would happen"));
+  for (const char* flag : {"fuse-bn", "bn-tuning", "sums"}) {
+    PARE_CHECK(config.empty() || !given.has(flag), "--", flag, " is a matter of --config ", config);
+  }
+  PARE_CHECK(!(fuse_bn && bn_tuning), "--fuse-bn and --bn-tuning exclude each other",
+             hint("--bn-tuning folds batch norm when it is done"));
+}
+
 namespace {
-
-struct QuantizeArgs {
-  ModelArgs model;
-  DataArgs data;
-  ComputeArgs compute;
-  std::string weights, config, quant, out;
-  int64_t calib = 256, calib_batch_size = 64, iterations = 1000, seed = 1;
-  bool fuse_bn = false, bn_tuning = false, sums = false, equalize = false, correct_bias = false;
-  bool profile = false, plan = false, force = false, quiet = false, json = false;
-
-  void fields(cli::Fields& f) {
-    f.group("Weights");
-    f(weights, "weights", "trained float checkpoint, or weights under the names PyTorch uses",
-      {.placeholder = "FILE"});
-    model.fields(f, /*with_quant=*/false);
-    data.fields(f, /*training=*/true);
-    f.group("Quantization");
-    f(config, "config", "YAML file that says how; docs/quantize.md lists its keys",
-      {.placeholder = "FILE"});
-    f(quant, "quant", "or a scheme, such as uniform:W8A8,keep=none; `pare info --quant-help`");
-    f(fuse_bn, "fuse-bn", "fold batch norm before (in a config: SCHEDULE.FUSE_BN)");
-    f(bn_tuning, "bn-tuning",
-      "estimate batch norm again with quantized weights, then fold it (SCHEDULE.BN_TUNING)");
-    f(sums, "sums", "quantize both operands of each sum, too (A.QADD.ENABLE_QUANT)");
-    f(equalize, "equalize", "cross-layer equalization, once batch norm is folded");
-    f(correct_bias, "correct-bias", "take back how quantization shifts the mean of each channel");
-    f(iterations, "iterations", "of each layer with AdaRound weights", {.min = 1});
-    f(calib, "calib", "training images to calibrate on", {.min = 1});
-    f(calib_batch_size, "calib-batch-size", "of these images", {.min = 1});
-    f(seed, "seed", "of the choice of images", {.min = 0});
-    f.group("Run");
-    f(plan, "plan", "only show what would get quantizers");
-    f(profile, "profile", "measure the error of each layer, alone and cumulative");
-    f(out, "out", "folder for quantized.safetensors and report.json", {.placeholder = "DIR"});
-    f(force, "force", "overwrite what is in --out");
-    compute.fields(f);
-    f(quiet, "quiet", "print nothing but errors and the JSON result");
-    f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
-  }
-
-  void check(const cli::Given& given) const {
-    PARE_CHECK(!weights.empty(), "--weights is needed: the float model to quantize");
-    PARE_CHECK(config.empty() != quant.empty(), "either --config or --quant says how to quantize",
-               hint("for example --quant uniform:W8A8,keep=none"));
-    PARE_CHECK(plan || !out.empty(), "--out is needed: the folder for the result",
-               hint("--plan only shows what would happen"));
-    for (const char* flag : {"fuse-bn", "bn-tuning", "sums"}) {
-      PARE_CHECK(config.empty() || !given.has(flag), "--", flag, " is a matter of --config ",
-                 config);
-    }
-    PARE_CHECK(!(fuse_bn && bn_tuning), "--fuse-bn and --bn-tuning exclude each other",
-               hint("--bn-tuning folds batch norm when it is done"));
-  }
-};
 
 quant::Config config_of(const QuantizeArgs& args) {
   if (!args.config.empty()) return quant::parse_config(nn::Yaml::load(args.config));
@@ -101,9 +90,9 @@ std::vector<Tensor> calibration_images(const QuantizeArgs& args) {
 /// One quantization from the float model to the report.
 class Quantization {
  public:
-  Quantization(QuantizeArgs& args, const cli::Given& given)
+  Quantization(QuantizeArgs& args, const cli::Given& given, Console& console)
       : args_(args),
-        console_({.json = args.json, .quiet = args.quiet}),
+        console_(console),
         config_(config_of(args)),
         loaded_(load_model(args.model, args.data, given, args.weights)),
         model_(loaded_.model) {
@@ -115,21 +104,17 @@ class Quantization {
     check_order();
   }
 
-  int operator()() {
+  Json operator()() {
     print_header();
     prepare();
-    if (args_.plan) {
-      console_.result(report_);
-      return 0;
-    }
+    if (args_.plan) return report_;
     check_out();
     const std::vector<Tensor> images = calibration_images(args_);
     calibrate(images);
     if (args_.profile) profile(images);
     test();
     save();
-    console_.result(report_);
-    return 0;
+    return report_;
   }
 
  private:
@@ -152,13 +137,8 @@ class Quantization {
   }
 
   void print_header() {
-    const auto& images = *loaded_.images;
-    console_.print(
-        fmt::format("pare quantize  {}, {} threads", isa_name(active_isa()), num_threads()));
-    console_.entry("model", fmt::format("{}  from {}", args_.model.model, args_.weights));
+    print_head("pare quantize", loaded_, args_.weights, args_.data, console_);
     console_.entry("how", args_.config.empty() ? args_.quant : args_.config);
-    console_.entry("test on", fmt::format("{}  {}, normalized as {}", args_.data.name(),
-                                          describe_images(images), args_.data.normalization()));
     report_ = {{"model", args_.model.model},     {"weights", args_.weights},
                {"dataset", args_.data.name()},   {"config", args_.config},
                {"quant", args_.quant},           {"fuse_bn", config_.fuse_bn},
@@ -253,7 +233,7 @@ class Quantization {
   }
 
   QuantizeArgs& args_;
-  Console console_;
+  Console& console_;
   quant::Config config_;
   LoadedModel loaded_;
   nn::Layer model_;     // loaded, then quantized
@@ -264,6 +244,12 @@ class Quantization {
 };
 
 }  // namespace
+
+Json quantize_model(QuantizeArgs& args, const cli::Given& given, Console& console) {
+  args.check(given);
+  args.compute.apply();
+  return Quantization(args, given, console)();
+}
 
 int quantize_command(int argc, char** argv) {
   QuantizeArgs args;
@@ -278,9 +264,9 @@ int quantize_command(int argc, char** argv) {
            "  pare train --refine runs/w8a8/quantized.safetensors --epochs 10 --lr 0.01\n"},
       argc, argv);
   if (given.leave) return 0;
-  args.check(given);
-  args.compute.apply();
-  return Quantization(args, given)();
+  Console console({.json = args.json, .quiet = args.quiet});
+  console.result(quantize_model(args, given, console));
+  return 0;
 }
 
 }  // namespace pare

@@ -9,8 +9,10 @@
 //     - prune: {macs: 0.5}
 //       iterations: 4                    # in steps, with a training behind each
 //       refine: {epochs: 1, lr: 0.01}
+//     - distill: {teacher: slim}         # a stage, or what `pare distill` takes
 //     - train: {quant: "wbab:W2A2", epochs: 10}
-//       from: slim                       # another stage than the one before, or start
+//       from: slim                       # another stage than the one before; start; none
+//     - export: {to: onnx}
 
 #include <memory>
 #include <string>
@@ -24,9 +26,10 @@ namespace pare {
 struct Recipe {
   struct Stage {
     std::string name, command;
-    int line = 0;       // of the file
-    int from = kStart;  // index of the stage whose result this one takes
-    int of = kNone;     // in steps: what the first step took; kNone: not in steps
+    int line = 0;         // of the file
+    int from = kStart;    // index of the stage whose result this one takes
+    int of = kNone;       // in steps: what the first step took; kNone: not in steps
+    int teacher = kNone;  // what it learns from, if that is what a stage left
     cli::Given given = {};
     std::unique_ptr<StageWork> work = {};
   };

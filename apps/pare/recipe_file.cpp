@@ -37,7 +37,7 @@ void set(const Field& field, const Yaml& value, cli::Given& given) {
 std::vector<std::string> options_of(const StageWork& work) {
   std::vector<std::string> names;
   for (const Field& f : work.fields().all()) {
-    if (!set_by_recipe(f.name)) names.push_back(f.name);
+    if (!work.reserved(f.name)) names.push_back(f.name);
   }
   return names;
 }
@@ -153,6 +153,7 @@ class Reader {
       const Yaml* own = options.find(f.name);
       const Yaml* value = own || !common_ ? own : common_->find(f.name);
       if (value) set(f, *value, stage.given);
+      if (value && f.name == "teacher") stage.teacher = stage_called(*value);
       const std::string& over = f.name == "data"      ? overrides_.data
                                 : f.name == "threads" ? overrides_.threads
                                                       : kNothing;
@@ -164,28 +165,49 @@ class Reader {
     return recipe_.stages.back();
   }
 
-  int last() const { return static_cast<int>(recipe_.stages.size()) - 1; }
+  /// The last one that a stage can start from.
+  int last() const {
+    int at = static_cast<int>(recipe_.stages.size()) - 1;
+    while (at >= 0 && !recipe_.stages[static_cast<size_t>(at)].work->leaves_checkpoint()) --at;
+    return at;  // -1: start
+  }
+
+  /// What stages before this one, and other places, are called; in the order of their indices.
+  std::vector<std::string> places() const {
+    std::vector<std::string> names{"none", "start"};
+    for (const Recipe::Stage& s : recipe_.stages) names.push_back(s.name);
+    return names;
+  }
+  /// The index of one of them; kNone for any other text.
+  int stage_called(const Yaml& name) const {
+    const std::vector<std::string> names = places();
+    const auto found = std::find(names.begin(), names.end(), name.text());
+    if (found == names.end()) return Recipe::kNone;
+    const int at = static_cast<int>(found - names.begin()) + Recipe::kNone;
+    if (at >= 0 && !recipe_.stages[static_cast<size_t>(at)].work->leaves_checkpoint()) {
+      name.fail(str("what ", name.text(), " leaves is for other programs"),
+                "name the stage before it");
+    }
+    return at;
+  }
 
   /// The stage before this one, or the one it names.
   int from(const Yaml& entry) const {
     const Yaml* name = entry.find("from");
     if (!name) return last();
-    if (name->text() == "start") return Recipe::kStart;
-    std::vector<std::string> known{"start"};
-    for (const Recipe::Stage& s : recipe_.stages) known.push_back(s.name);
-    const auto at = std::find(known.begin(), known.end(), name->word(known));
-    return static_cast<int>(at - known.begin()) - 1;
+    name->word(places());
+    return stage_called(*name);
   }
 
   /// name: or the command's, with a number if it is not the first one.
   std::string name_of(const Yaml& entry, const std::string& command) const {
     if (const Yaml* name = entry.find("name")) {
       const std::string& text = name->text();
-      const bool fits = !text.empty() && text != "start" &&
+      const bool fits = !text.empty() && text != "start" && text != "none" &&
                         std::all_of(text.begin(), text.end(), [](unsigned char c) {
                           return std::isalnum(c) || c == '-' || c == '_';
                         });
-      if (!fits) name->fail("a name is made of letters, digits, - and _, and is not start");
+      if (!fits) name->fail("a name is made of letters, digits, - and _, and is not start or none");
       return text;
     }
     std::string name = command;

@@ -53,12 +53,12 @@ Json recipe_json(const Recipe& recipe, const std::string& file) {
   for (const Recipe::Stage& s : recipe.stages) {
     Json options = Json::object();
     for (const cli::Fields::Field& f : s.work->fields().all()) {
-      if (!set_by_recipe(f.name) && !without_effect(f.name)) options[f.name] = f.json();
+      if (!s.work->reserved(f.name) && !without_effect(f.name)) options[f.name] = f.json();
     }
     Json stage{{"stage", s.name}, {"command", s.command}};
     if (s.from >= 0) {
       stage["from"] = recipe.stages[static_cast<size_t>(s.from)].name;
-    } else if (!recipe.start.empty()) {
+    } else if (s.from == Recipe::kStart && !recipe.start.empty()) {
       stage["weights"] = recipe.start;
     }
     stage["options"] = options;
@@ -99,7 +99,7 @@ void RecipeFolder::finish(size_t index, const Recipe::Stage& s, const StageResul
                   {"top1", r.top1},     {"params", r.params},
                   {"macs", r.macs},     {"bytes", r.bytes},
                   {"seconds", seconds}, {"file", stage(index, s.name) + "/" + s.work->file()},
-                  {"report", r.report}};
+                  {"before", r.before}, {"report", r.report}};
   write_file_atomically(result_file(index, s), {json.dump(2) + "\n"});
 }
 
@@ -148,7 +148,9 @@ void RecipeFolder::open(const Recipe& recipe, const Json& plan, bool redo) {
                " is not empty, and holds no recipe");
   }
   create(path_);
-  for (const char* result : {"final.safetensors", "summary.json"}) remove(path_ + "/" + result);
+  for (const char* old : {"final.safetensors", "final.onnx", "final.pare", "summary.json"}) {
+    remove(path_ + "/" + old);
+  }
   write_file_atomically(path_ + "/recipe.json", {plan.dump(2) + "\n"});
 }
 

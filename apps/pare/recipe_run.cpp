@@ -55,7 +55,7 @@ class Runner {
 
   /// What stage `from` left, or the file to start from.
   std::string result_of(int from) const {
-    if (from < 0) return recipe_.start;
+    if (from < 0) return from == Recipe::kStart ? recipe_.start : "";
     return folder_.stage(static_cast<size_t>(from), at(from).name) + "/" + at(from).work->file();
   }
 
@@ -63,11 +63,12 @@ class Runner {
     for (size_t i = 0; i < recipe_.stages.size(); ++i) {
       Recipe::Stage& s = recipe_.stages[i];
       StagePlace place{.weights = result_of(s.from),
-                       .reference = s.of == Recipe::kNone ? "" : result_of(s.of),
+                       .reference = result_of(s.of),
+                       .teacher = result_of(s.teacher),
                        .folder = folder_.stage(i, s.name),
                        .again = again()};
       in_stage(i, [&] {
-        PARE_CHECK(!place.weights.empty() || s.command == "train", "there are no weights to ",
+        PARE_CHECK(!place.weights.empty() || !s.work->needs_weights(), "there are no weights to ",
                    s.command, hint("begin with a stage that trains, or with start: FILE"));
         s.work->prepare(place, s.given);
       });
@@ -104,10 +105,15 @@ class Runner {
       text +=
           fmt::format("{}{} {}: {} {}", i == 0 ? "" : "\n", i + 1, s.name, s.command, settings(s));
       if (s.from != static_cast<int>(i) - 1) {
-        text += fmt::format(" (from {})", s.from < 0 ? "start" : at(s.from).name);
+        text += fmt::format(" (from {})", name_of(s.from));
       }
     }
     console_.entry("stages", text);
+  }
+
+  std::string name_of(int from) const {
+    if (from >= 0) return at(from).name;
+    return from == Recipe::kStart ? "start" : "none";
   }
 
   int stage(size_t i) {
@@ -139,15 +145,16 @@ class Runner {
     double seconds = 0;
     for (size_t i = 0; i < recipe_.stages.size(); ++i) {
       const Json r = folder_.result(i, recipe_.stages[i]);
-      if (i == 0 && r.at("report").contains("before")) stages.push_back(start_row(r));
+      if (i == 0 && !r.at("before").is_null()) stages.push_back(start_row(r["before"]));
       Json row = r;
-      row.erase("report");
+      for (const char* long_one : {"before", "report"}) row.erase(long_one);
       stages.push_back(row);
       seconds += r.at("seconds").get<double>();
     }
-    const std::string final = run_.out + "/final.safetensors";
-    write_file_atomically(final,
-                          {read_file(result_of(static_cast<int>(recipe_.stages.size()) - 1))});
+    const std::string last = result_of(static_cast<int>(recipe_.stages.size()) - 1);
+    const std::string final =
+        run_.out + "/final" + std::filesystem::path(last).extension().string();
+    write_file_atomically(final, {read_file(last)});
     const Json summary{
         {"recipe", run_.file}, {"stages", stages}, {"seconds", seconds}, {"out", run_.out}};
     write_file_atomically(run_.out + "/summary.json", {summary.dump(2) + "\n"});
@@ -157,8 +164,7 @@ class Runner {
   }
 
   /// The weights to begin with, as the first stage found them.
-  Json start_row(const Json& first) const {
-    const Json& side = first.at("report").at("before");
+  Json start_row(const Json& side) const {
     return {{"stage", "start"},
             {"top1", side.at("top1")},
             {"params", side.at("params")},
@@ -175,7 +181,8 @@ class Runner {
       const auto number = [&s](const char* key) { return s.at(key).get<int64_t>(); };
       const auto millions = static_cast<double>(number("macs")) / 1e6;
       rows.push_back(
-          {s.at("stage").get<std::string>(), fmt::format("{:.2f} %", s.at("top1").get<double>()),
+          {s.at("stage").get<std::string>(),
+           s.at("top1").is_null() ? "-" : fmt::format("{:.2f} %", s.at("top1").get<double>()),
            format_count(number("params")), fmt::format("{:.2f} M", millions),
            format_bytes(number("bytes")), format_seconds(s.at("seconds").get<double>())});
     }

@@ -3,7 +3,7 @@
 //
 //   recipe.json            the stages and their options, as they were begun
 //   01-slim, 02-prune ...  what each stage wrote, and when it is done its result.json
-//   final.safetensors      what the last stage left
+//   final.safetensors      what the last stage left; .onnx or .pare if that is an export
 //   summary.json           the table of all stages
 
 #include "apps/pare/recipe.h"

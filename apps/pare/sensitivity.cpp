@@ -9,7 +9,6 @@
 #include "apps/pare/commands.h"
 #include "apps/pare/sensitivity_file.h"
 #include "core/files.h"
-#include "core/kernels/isa.h"
 #include "core/ops.h"
 #include "quant/fold_bn.h"
 
@@ -84,8 +83,7 @@ int sensitivity(SensitivityArgs& args, const cli::Given& given) {
   Console console({.json = args.json, .quiet = args.quiet});
   const LoadedModel loaded = folded_model(args, given);
   const std::vector<Batch> batches = measured_images(args);
-  console.print(
-      fmt::format("pare sensitivity  {}, {} threads", isa_name(active_isa()), num_threads()));
+  console.print(program_line("pare sensitivity"));
   console.entry("model", fmt::format("{}  from {}", args.model.model, args.weights));
   console.entry("scheme", quant::to_string(scheme));
   const auto began = std::chrono::steady_clock::now();

@@ -176,7 +176,7 @@ TEST_CASE("config: what makes no sense is refused with the reason") {
   CHECK(contains(w("per-tensor-symmetric", "lsq+"), "LSQ+ gives each filter its own step"));
   CHECK(contains(w("per-channel-symmetric", "pact"), "pact is not for weights"));
   CHECK(contains(w("per-channel-symmetric", "dorefa"), "one range for a whole tensor"));
-  CHECK(contains(w("per-channel-symmetric", "lsq", "  OBSERVER: {TYPE: MSE}\n"),
+  CHECK(contains(w("per-channel-symmetric", "lsq+", "  OBSERVER: {TYPE: MSE}\n"),
                  "finds its start without an observer"));
   CHECK(contains(w("per-channel-symmetric", "uniform", "  OBSERVER: {PERCENTILE: {ALPHA: 0.1}}\n"),
                  "has no effect unless OBSERVER.TYPE is percentile"));
