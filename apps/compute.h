@@ -16,16 +16,20 @@ struct ComputeArgs {
   std::string precision = precision_name(pare::precision());
 
   void fields(cli::Fields& f) {
-    f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
-    f(winograd, "winograd",
-      "Winograd's algorithm for 3x3 and 5x5 convolutions, but for the forward pass of layers with "
-      "quantizers: auto (where it was measured to be faster), off or always",
-      {.one_of = {"auto", "off", "always"}, .placeholder = "NAME"});
+    fields_but_precision(f);
     f(precision, "precision",
       "operands of convolutions and matrix products: fp32, or bf16 (rounded to bfloat16, summed up "
       "in float32; faster where the CPU has VDPBF16PS, slower elsewhere); the forward pass of "
       "layers with quantizers stays fp32",
       {.one_of = {"fp32", "bf16"}, .placeholder = "NAME"});
+  }
+  /// For programs to which --precision means something else.
+  void fields_but_precision(cli::Fields& f) {
+    f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
+    f(winograd, "winograd",
+      "Winograd's algorithm for 3x3 and 5x5 convolutions, but for the forward pass of layers with "
+      "quantizers: auto (where it was measured to be faster), off or always",
+      {.one_of = {"auto", "off", "always"}, .placeholder = "NAME"});
   }
   void apply() const {
     set_num_threads(static_cast<int>(threads));

@@ -41,11 +41,11 @@ void serve(std::vector<Subject>& subjects) {
 
 }  // namespace
 
-void RunArgs::fields(cli::Fields& f) {
+void RunArgs::fields(cli::Fields& f, bool with_precision) {
   f.group("Run");
   f(steps, "steps", "repetitions that are timed", {.min = 1});
   f(warmup, "warmup", "repetitions before, not timed", {.min = 0});
-  compute.fields(f);
+  with_precision ? compute.fields(f) : compute.fields_but_precision(f);
   f(serve, "serve",
     "repeat on demand: each number N on stdin is answered with the seconds of N repetitions, the "
     "end of the input with the result; for comparing processes in turn");
@@ -124,8 +124,7 @@ std::string headline(const std::string& form, const RunArgs& args) {
 int bench_command(int argc, char** argv) {
   constexpr Command kForms[] = {
       {"train", "training steps of a model", bench_train_command},
-      {"infer", "forward passes of a model", bench_infer_command},
-      {"lowered", "a lowered model in the runtime, at several precisions", bench_lowered_command},
+      {"infer", "forward passes of a model, or of what it is lowered to", bench_infer_command},
       {"conv", "the three passes of a convolution, or of all that a model has", bench_conv_command},
   };
   return dispatch({.program = "pare bench",

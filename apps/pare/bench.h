@@ -11,6 +11,7 @@
 #include "apps/compute.h"
 #include "apps/console.h"
 #include "apps/json.h"
+#include "apps/model.h"
 
 namespace pare::bench {
 
@@ -20,7 +21,7 @@ struct RunArgs {
   int64_t steps = 20, warmup = 3;
   bool serve = false, quiet = false, json = false;
 
-  void fields(cli::Fields& f);
+  void fields(cli::Fields& f, bool with_precision = true);
   void check(const cli::Given& given) const;
   Console::Options console() const { return {.json = json || serve, .quiet = quiet || serve}; }
   /// "3 to warm up, 20 timed"
@@ -66,6 +67,19 @@ std::string describe_peak(const Spread& peak);
 /// "pare bench train  avx512, 2 threads, fp32"
 std::string headline(const std::string& form, const RunArgs& args);
 
+/// A network that is lowered to several precisions, or one that is in a model.pare file.
+struct LoweredJob {
+  ModelCard card;
+  std::string weights;                 // empty: random ones
+  std::vector<std::string> precision;  // empty: `weights` is a model.pare file
+  int64_t batch;
+  RunArgs run;
+};
+/// The precisions that there are, and what they are, as --help says it.
+extern const char* const kPrecisionHelp;
+/// Measures them in turn.
+int bench_lowered(LoweredJob job);
+
 }  // namespace pare::bench
 
 namespace pare {
@@ -73,6 +87,5 @@ namespace pare {
 int bench_train_command(int argc, char** argv);
 int bench_infer_command(int argc, char** argv);
 int bench_conv_command(int argc, char** argv);
-int bench_lowered_command(int argc, char** argv);
 
 }  // namespace pare

@@ -1,123 +1,172 @@
-// pare bench lowered: a model in the runtime, at several precisions, beside the float32 network
+// pare bench infer --precision: a model in the runtime, at several precisions, beside the network
 // that it was made of.
 
 #include <fmt/format.h>
 
 #include <map>
 
-#include "apps/model.h"
 #include "apps/pare/bench.h"
 #include "apps/pare/lowered.h"
+#include "apps/version.h"
 #include "core/autograd.h"
 #include "deploy/runtime/file.h"
 #include "quant/calibrate.h"
-#include "quant/placement.h"
 #include "quant/scheme.h"
 
-namespace pare {
+namespace pare::bench {
+
+const char* const kPrecisionHelp =
+    "bf16: the network itself, rounded so; fp32, int8, w4 (and 8-bit activations), ternary, binary "
+    "(both with signs as activations) or own (as --quant or the checkpoint says): lowered, as pare "
+    "export --to pare does it; several, with commas, are measured in turn; none: the network in "
+    "fp32";
 
 namespace {
-
-using bench::Spread;
 
 /// int8 and w4: the weights of all layers but the first and the last one have so many bits, all
 /// else has 8, sums too. The others are schemes whose edges are int8.
 const std::map<std::string, std::string> kSchemes = {
     {"fp32", ""},
+    {"own", ""},
     {"int8", "uniform:8"},
     {"w4", "uniform:4"},
-    {"ternary", "wbab:W3A2,edges=uniform:8"},
-    {"binary", "wbab:W2A2,edges=uniform:8"},
+    {"ternary", "wbab:W3A2,edges=uniform:8,place=input"},
+    {"binary", "wbab:W2A2,edges=uniform:8,place=input"},
 };
 
-struct LoweredArgs {
-  ModelArgs model;
-  std::vector<std::string> precision = {};
-  std::string file;
-  int64_t batch_size = 1, image_size = 0, classes = 10, steps = 20, warmup = 3, threads = 0;
-  bool layers = false, quiet = false, json = false;
+Tensor noise(const Shape& image, int64_t count) {
+  Rng rng(2);
+  return Tensor::normal({count, image[0], image[1], image[2]}, rng);
+}
 
-  void fields(cli::Fields& f) {
-    model.fields(f, /*with_quant=*/false);
-    f(classes, "classes", "outputs of the model", {.min = 2});
-    f(precision, "precision",
-      "fp32, int8, w4 (and 8-bit activations), ternary or binary (both with signs as "
-      "activations); several, with commas, are measured in turn; none: fp32 and int8",
-      {.placeholder = "NAME"});
-    f(file, "file", "a model.pare file in place of a model with random weights",
-      {.placeholder = "FILE"});
-    f.group("Input");
-    f(batch_size, "batch-size", "images at a time", {.min = 1});
-    f(image_size, "image-size", "height and width of the images; 0: the model's usual ones",
-      {.min = 0});
-    f.group("Run");
-    f(steps, "steps", "repetitions that are timed", {.min = 1});
-    f(warmup, "warmup", "repetitions before, not timed", {.min = 0});
-    f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
-    f(layers, "layers", "a table of the time in each op, by one thread");
-    f(quiet, "quiet", "print nothing but errors and the JSON result");
-    f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
-  }
-};
-
-nn::Layer build(const ModelCard& card, const std::string& scheme) {
-  Rng rng(1);
-  nn::Layer model = build_float(card);
-  nn::init(model, rng, models::init_options(card.args.model));
-  if (scheme.empty()) return model;
-  const Tensor x = Tensor::normal({4, card.image[0], card.image[1], card.image[2]}, rng);
-  if (scheme.starts_with("uniform:")) {
-    const auto spec = [&](quant::Role role, const std::string&, const quant::LayerInfo* layer) {
-      const bool inner = layer && !layer->first() && !layer->last();
-      const bool few = role == quant::Role::weight && inner;
-      return std::optional(quant::parse_spec(few ? scheme : "uniform:8", role));
-    };
-    quant::place(model, quant::plan(model, x, {.spec = spec, .sums = true}).placements());
-  } else {
+void apply_scheme(nn::Layer& model, const std::string& scheme, const Tensor& x) {
+  if (!scheme.starts_with("uniform:")) {
     quant::apply(model, quant::parse_scheme(scheme), x);
+    return;
   }
+  const auto spec = [&](quant::Role role, const std::string&, const quant::LayerInfo* layer) {
+    const bool inner = layer && !layer->first() && !layer->last();
+    const bool few = role == quant::Role::weight && inner;
+    return std::optional(quant::parse_spec(few ? scheme : "uniform:8", role));
+  };
+  quant::place(model, quant::plan(model, x, {.spec = spec, .sums = true}).placements());
+}
+
+nn::Layer build(const LoweredJob& job, const std::string& precision) {
+  const auto scheme = kSchemes.find(precision);
+  PARE_CHECK(scheme != kSchemes.end(), "--precision: got '", precision,
+             "', expected fp32, int8, w4, ternary, binary or own, or bf16 alone");
+  const bool own = precision == "own";
+  const bool quantized = !job.card.quantized().empty();
+  PARE_CHECK(own || !quantized, "--precision ", precision, " is for a model in float32, this one ",
+             "is quantized (", job.card.quantized(), ")", hint("--precision own measures it"));
+  PARE_CHECK(!own || quantized, "--precision own needs a model that is quantized",
+             hint("add --quant, or the --weights of pare quantize"));
+  Rng rng(1);
+  nn::Layer model = build_float(job.card);
+  initialize(model, job.card.args.model, rng);
+  if (own) quantize(model, job.card);
+  if (!job.weights.empty()) load_weights(model, safetensors::read(job.weights), job.weights);
+  const Tensor x = noise(job.card.image, 4);
+  if (!scheme->second.empty()) apply_scheme(model, scheme->second, x);
   if (quant::wants_calibration(model)) quant::calibrate(model, {x});
+  nn::set_training(model, false);
   return model;
 }
 
-/// One thing that is measured.
+/// What is measured in the runtime; the network itself has no session.
 struct Entry {
-  std::string name;
-  std::function<void()> run;
-  std::vector<double> seconds = {};
   std::unique_ptr<runtime::Session> session = {};
   int64_t bytes = 0;
 };
 
-/// In turn, so that a slow moment of the machine meets them all.
-void measure(std::vector<Entry>& entries, const LoweredArgs& args, Console& console) {
-  for (int64_t i = 0; i < args.warmup + args.steps; ++i) {
-    console.status(fmt::format("{} of {}", i + 1, args.warmup + args.steps));
-    for (Entry& e : entries) {
-      const double seconds = bench::seconds_of(e.run);
-      if (i >= args.warmup) e.seconds.push_back(seconds);
+class Contest {
+ public:
+  Contest(const LoweredJob& job, const Shape& image)
+      : job_(job), x_(noise(image, job.batch)), images_(x_.data(), x_.data() + x_.numel()) {}
+
+  void add_network(nn::Layer model) {
+    entries_.emplace_back();
+    subjects_.push_back({"network", [this, model = std::move(model)]() mutable {
+                           const NoGrad guard;
+                           return seconds_of([&] {
+                             (void)model(x_).data();  // work may wait until somebody looks
+                           });
+                         }});
+  }
+  void add(const std::string& name, runtime::Program program) {
+    Entry& e = entries_.emplace_back();
+    e.bytes = static_cast<int64_t>(runtime::to_bytes(program).size());
+    const auto threads = static_cast<int>(job_.run.compute.threads);
+    e.session = std::make_unique<runtime::Session>(std::move(program), threads);
+    const auto outputs = static_cast<size_t>(job_.batch * e.session->output().numel());
+    subjects_.push_back(
+        {name, [this, session = e.session.get(), y = std::vector<float>(outputs)]() mutable {
+           return seconds_of([&] { session->run(images_.data(), job_.batch, y.data()); });
+         }});
+  }
+
+  /// In turn, so that a slow moment of the machine meets them all.
+  void run(Console& console) {
+    if (job_.run.serve) return repeat(subjects_, job_.run, console);
+    const int64_t rounds = job_.run.warmup + job_.run.steps;
+    for (int64_t i = 0; i < rounds; ++i) {
+      console.status(fmt::format("{} of {}", i + 1, rounds));
+      for (Subject& s : subjects_) {
+        const double seconds = s.run();
+        if (i >= job_.run.warmup) s.seconds.push_back(seconds);
+      }
     }
   }
+
+  /// The last one is always in the runtime.
+  const runtime::Session& last() const { return *entries_.back().session; }
+  Json report(Console& console) const;
+
+ private:
+  Json layers(size_t i, Console& console) const;
+
+  const LoweredJob& job_;
+  Tensor x_;
+  std::vector<float> images_;
+  std::vector<Subject> subjects_;
+  std::vector<Entry> entries_;  // by subject
+};
+
+Json Contest::report(Console& console) const {
+  std::vector<std::vector<std::string>> rows = {
+      {"", "images/s", "min", "max", "times the first", "file"}};
+  Json json = Json::array();
+  const double first = spread(subjects_.front().seconds).median;
+  for (size_t i = 0; i < subjects_.size(); ++i) {
+    const Subject& s = subjects_[i];
+    std::vector<double> speeds;
+    for (double t : s.seconds) speeds.push_back(static_cast<double>(job_.batch) / t);
+    const Spread speed = spread(speeds);
+    const double times = first / spread(s.seconds).median;
+    rows.push_back({s.name, fmt::format("{:.0f}", speed.median), fmt::format("{:.0f}", speed.min),
+                    fmt::format("{:.0f}", speed.max), fmt::format("{:.2f}", times),
+                    entries_[i].bytes > 0 ? format_bytes(entries_[i].bytes) : ""});
+    json.push_back({{"name", s.name},
+                    {"images_per_second", to_json(speed)},
+                    {"times_first", times},
+                    {"bytes", entries_[i].bytes}});
+  }
+  console.print("");
+  console.print(align(rows));
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    if (entries_[i].session) json[i]["layers"] = layers(i, console);
+  }
+  return json;
 }
 
-std::vector<std::string> layer_row(const runtime::Program& p, const runtime::Op& op, double seconds,
-                                   double all) {
-  const auto macs = static_cast<double>(runtime::macs(p, op));
-  return {op.name,
-          op_name(op.kind),
-          op.kind == runtime::OpKind::conv ? runtime::coding_name(op.coding) : "",
-          macs > 0 ? fmt::format("{:.2f}", macs / 1e6) : "",
-          fmt::format("{:.1f}", 1e6 * seconds),
-          macs > 0 ? fmt::format("{:.1f}", macs / seconds / 1e9) : "",
-          fmt::format("{:.1f}", 100 * seconds / all)};
-}
-
-void print_layers(Entry& entry, const std::vector<float>& images, const LoweredArgs& args,
-                  Console& console, Json& json) {
-  const runtime::Program& p = entry.session->program();
+/// The best time of each op, by one thread.
+Json Contest::layers(size_t i, Console& console) const {
+  runtime::Session& session = *entries_[i].session;
+  const runtime::Program& p = session.program();
   std::vector<double> best(p.ops.size(), 1e30);
-  for (int64_t i = 0; i < args.steps; ++i) {
-    const auto profile = entry.session->profile(images.data(), args.batch_size);
+  for (int64_t step = 0; step < job_.run.steps; ++step) {
+    const auto profile = session.profile(images_.data(), job_.batch);
     for (size_t k = 0; k < best.size(); ++k) {
       best[k] = std::min(best[k], profile.seconds[k] / static_cast<double>(profile.images));
     }
@@ -125,125 +174,64 @@ void print_layers(Entry& entry, const std::vector<float>& images, const LoweredA
   double all = 0;
   for (double s : best) all += s;
   std::vector<std::vector<std::string>> rows = {
-      {entry.name, "op", "weights", "MMAC", "us", "GMAC/s", "% of time"}};
-  json = Json::array();
-  for (size_t k = 0; k < best.size(); ++k) {
-    rows.push_back(layer_row(p, p.ops[k], best[k], all));
-    json.push_back({{"name", p.ops[k].name},
-                    {"op", op_name(p.ops[k].kind)},
-                    {"seconds", best[k]},
-                    {"macs", runtime::macs(p, p.ops[k])}});
-  }
-  console.print("");
-  console.print(align(rows));
-}
-
-void add_lowered(std::vector<Entry>& entries, const std::string& name, runtime::Program program,
-                 const std::vector<float>& images, const LoweredArgs& args) {
-  Entry& e = entries.emplace_back();
-  e.name = name;
-  e.bytes = static_cast<int64_t>(runtime::to_bytes(program).size());
-  e.session =
-      std::make_unique<runtime::Session>(std::move(program), static_cast<int>(args.threads));
-  const auto outputs = static_cast<size_t>(args.batch_size * e.session->output().numel());
-  e.run = [session = e.session.get(), &images, y = std::vector<float>(outputs),
-           count = args.batch_size]() mutable { session->run(images.data(), count, y.data()); };
-}
-
-Json report(std::vector<Entry>& entries, const LoweredArgs& args, Console& console) {
-  std::vector<std::vector<std::string>> rows = {
-      {"", "images/s", "min", "max", "times the first", "file"}};
+      {subjects_[i].name, "op", "weights", "MMAC", "us", "GMAC/s", "% of time"}};
   Json json = Json::array();
-  const double first = bench::spread(entries.front().seconds).median;
-  for (const Entry& e : entries) {
-    std::vector<double> speeds;
-    for (double s : e.seconds) speeds.push_back(static_cast<double>(args.batch_size) / s);
-    const Spread speed = bench::spread(speeds);
-    const double times = first / bench::spread(e.seconds).median;
-    rows.push_back({e.name, fmt::format("{:.0f}", speed.median), fmt::format("{:.0f}", speed.min),
-                    fmt::format("{:.0f}", speed.max), fmt::format("{:.2f}", times),
-                    e.bytes > 0 ? format_bytes(e.bytes) : ""});
-    json.push_back({{"name", e.name},
-                    {"images_per_second", bench::to_json(speed)},
-                    {"times_first", times},
-                    {"bytes", e.bytes}});
+  for (size_t k = 0; k < best.size(); ++k) {
+    const runtime::Op& op = p.ops[k];
+    const auto macs = static_cast<double>(runtime::macs(p, op));
+    rows.push_back({op.name, op_name(op.kind), macs > 0 ? runtime::coding_name(op.coding) : "",
+                    macs > 0 ? fmt::format("{:.2f}", macs / 1e6) : "",
+                    fmt::format("{:.1f}", 1e6 * best[k]),
+                    macs > 0 ? fmt::format("{:.1f}", macs / best[k] / 1e9) : "",
+                    fmt::format("{:.1f}", 100 * best[k] / all)});
+    json.push_back(
+        {{"name", op.name}, {"op", op_name(op.kind)}, {"seconds", best[k]}, {"macs", macs}});
   }
+  rows.push_back({"all of an image, by one thread", "", "", "", fmt::format("{:.1f}", 1e6 * all)});
   console.print("");
   console.print(align(rows));
   return json;
 }
 
-int bench_lowered(LoweredArgs& args, const cli::Given& given) {
-  PARE_CHECK(args.file.empty() || (!given.has("model") && !given.has("precision")),
-             "--file says what is measured: leave out --model and --precision");
-  if (args.precision.empty()) args.precision = {"fp32", "int8"};
-  set_num_threads(static_cast<int>(args.threads));
-  Console console({.json = args.json, .quiet = args.quiet});
-  ModelCard card{
-      .args = args.model, .classes = args.classes, .image = usual_image(args.model.model)};
-  if (args.image_size > 0) card.image = {args.image_size, args.image_size, card.image[2]};
+}  // namespace
+
+int bench_lowered(LoweredJob job) {
+  Console console(job.run.console());
   runtime::Program from_file;
-  if (!args.file.empty()) {
-    from_file = runtime::load(args.file);
+  if (job.precision.empty()) {
+    from_file = runtime::load(job.weights);
     const runtime::Buffer& in = from_file.buffers[static_cast<size_t>(from_file.input)];
-    card.image = {in.h, in.w, in.c};
-    card.args.model = from_file.name;
+    job.card.image = {in.h, in.w, in.c};
+    job.card.args.model = from_file.name;
   }
-  Rng rng(2);
-  const Tensor x =
-      Tensor::normal({args.batch_size, card.image[0], card.image[1], card.image[2]}, rng);
-  const std::vector<float> images(x.data(), x.data() + x.numel());
-  std::vector<Entry> entries;
-  nn::Layer network;
-  if (args.file.empty()) {
-    network = build(card, "");
-    nn::set_training(network, false);
-    entries.push_back({.name = "network fp32", .run = [&] {
-                         const NoGrad guard;
-                         (void)network(x).data();  // work may be deferred until somebody looks
-                       }});
-    for (const std::string& precision : args.precision) {
-      const auto scheme = kSchemes.find(precision);
-      PARE_CHECK(scheme != kSchemes.end(), "--precision: got '", precision,
-                 "', expected fp32, int8, w4, ternary or binary");
-      nn::Layer model = build(card, scheme->second);
-      const Tensor example = Tensor::zeros({1, card.image[0], card.image[1], card.image[2]});
-      add_lowered(entries, precision, deploy::lower(model, example).program, images, args);
-    }
+  const Shape& image = job.card.image;
+  Contest contest(job, image);
+  if (job.precision.empty()) {
+    contest.add(job.weights, std::move(from_file));
   } else {
-    add_lowered(entries, args.file, std::move(from_file), images, args);
+    const bool own = job.precision[0] == "own";
+    contest.add_network(build(job, own ? "own" : "fp32"));
   }
-  console.print(fmt::format("pare bench lowered  {}", describe(*entries.back().session)));
-  console.entry("model", fmt::format("{}, {} images of {}x{}x{}", card.args.model, args.batch_size,
-                                     card.image[0], card.image[1], card.image[2]));
-  measure(entries, args, console);
-  Json json{{"bench", "lowered"},
-            {"model", card.args.model},
-            {"batch", args.batch_size},
-            {"threads", entries.back().session->threads()},
-            {"isa", runtime::instruction_set()}};
-  json["results"] = report(entries, args, console);
-  for (size_t i = 0; args.layers && i < entries.size(); ++i) {
-    if (entries[i].session) {
-      print_layers(entries[i], images, args, console, json["results"][i]["layers"]);
-    }
+  for (const std::string& precision : job.precision) {
+    nn::Layer model = build(job, precision);
+    const Tensor example = Tensor::zeros({1, image[0], image[1], image[2]});
+    contest.add(precision, deploy::lower(model, example).program);
   }
-  console.result(json);
+  console.print(fmt::format("pare bench infer  {}", describe(contest.last())));
+  console.entry("model", fmt::format("{}, {} images of {}x{}x{}", job.card.args.model, job.batch,
+                                     image[0], image[1], image[2]));
+  console.entry("steps", job.run.describe_steps());
+  contest.run(console);
+  console.result({{"bench", "infer"},
+                  {"model", job.card.args.model},
+                  {"weights", job.weights},
+                  {"batch", job.batch},
+                  {"image", std::vector<int64_t>(image.begin(), image.end())},
+                  {"threads", contest.last().threads()},
+                  {"isa", runtime::instruction_set()},
+                  {"commit", kCommit},
+                  {"results", contest.report(console)}});
   return 0;
 }
 
-}  // namespace
-
-int bench_lowered_command(int argc, char** argv) {
-  LoweredArgs args;
-  const cli::Given given = cli::parse(
-      args,
-      {.name = "pare bench lowered",
-       .summary = "Speed of a lowered model at several precisions, beside the network in float32.",
-       .examples = "  pare bench lowered --model nin --precision fp32,int8,w4,ternary,binary\n"
-                   "  pare bench lowered --file model.pare --layers\n"},
-      argc, argv);
-  return given.leave ? 0 : bench_lowered(args, given);
-}
-
-}  // namespace pare
+}  // namespace pare::bench

@@ -23,20 +23,39 @@ enum class Mode { train, infer };
 const char* name_of(Mode mode) { return mode == Mode::train ? "train" : "infer"; }
 
 struct StepArgs {
+  Mode mode = Mode::train;
   ModelArgs model;
   std::string weights;
+  std::vector<std::string> precision = {};
   int64_t batch_size = 32, image_size = 0, classes = 10;
   RunArgs run;
 
   void fields(cli::Fields& f) {
     model.fields(f);
     f(classes, "classes", "outputs of the model", {.min = 2});
-    f(weights, "weights", "the model of this checkpoint, pruned or not", {.placeholder = "FILE"});
+    const bool infers = mode == Mode::infer;
+    f(weights, "weights",
+      str("the model of this checkpoint, pruned or not", infers ? "; or a model.pare file" : ""),
+      {.placeholder = "FILE"});
     f.group("Input");
     f(batch_size, "batch-size", "images per step", {.min = 1});
     f(image_size, "image-size", "height and width of the images; 0: the model's usual ones",
       {.min = 0});
-    run.fields(f);
+    run.fields(f, /*with_precision=*/!infers);
+    if (infers) f(precision, "precision", bench::kPrecisionHelp, {.placeholder = "NAME"});
+  }
+
+  /// Whether the runtime is what is measured.
+  bool lowered(const cli::Given& given) {
+    if (weights.ends_with(".pare")) {
+      for (const char* flag : {"model", "precision", "quant", "widths", "classes", "image-size"}) {
+        PARE_CHECK(!given.has(flag), weights, " says what is measured: leave out --", flag);
+      }
+      return true;
+    }
+    const bool plain = precision.size() == 1 && precision[0] == "bf16";
+    if (plain) run.compute.precision = "bf16";
+    return !plain && !precision.empty();
   }
 
   ModelCard card(const cli::Given& given) {
@@ -192,16 +211,24 @@ Json result(const StepArgs& args, const ModelCard& card, const Workload& work, M
 
 int bench_steps(Mode mode, const std::string& examples, int argc, char** argv) {
   StepArgs args;
+  args.mode = mode;
   const cli::Given given =
       cli::parse(args,
                  {.name = fmt::format("pare bench {}", name_of(mode)),
                   .summary = mode == Mode::train ? "Speed and memory of training steps, on noise."
-                                                 : "Speed and memory of forward passes, on noise.",
+                                                 : "Speed of forward passes, on noise; with "
+                                                   "--precision beside that of what the network "
+                                                   "is lowered to.",
                   .examples = examples},
                  argc, argv);
   if (given.leave) return 0;
   args.run.check(given);
+  const bool lowered = args.lowered(given);
   args.run.compute.apply();
+  if (lowered) {
+    const ModelCard card = args.weights.ends_with(".pare") ? ModelCard{} : args.card(given);
+    return bench::bench_lowered({card, args.weights, args.precision, args.batch_size, args.run});
+  }
   Console console(args.run.console());
   const ModelCard card = args.card(given);
   Workload work(card, args.weights, args.batch_size, mode);
@@ -226,7 +253,9 @@ int bench_train_command(int argc, char** argv) {
 int bench_infer_command(int argc, char** argv) {
   return bench_steps(Mode::infer,
                      "  pare bench infer --model resnet18 --image-size 224 --batch-size 1\n"
-                     "  pare bench infer --weights pruned.safetensors --threads 1\n",
+                     "  pare bench infer --weights pruned.safetensors --threads 1\n"
+                     "  pare bench infer --model nin --precision fp32,int8,w4,ternary,binary\n"
+                     "  pare bench infer --weights model.pare --batch-size 1\n",
                      argc, argv);
 }
 

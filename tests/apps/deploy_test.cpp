@@ -26,7 +26,7 @@ void write(const fs::path& path, const std::string& bytes) {
 
 }  // namespace
 
-TEST_CASE("pare export --to pare, pare run, pare bench lowered") {
+TEST_CASE("pare export --to pare, pare run, pare bench infer of a file") {
   const TempDir dir;
   REQUIRE(run(dir, "pare train" + kTiny + "--epochs 1 --out r").code == 0);
   REQUIRE(run(dir,
@@ -83,17 +83,34 @@ TEST_CASE("pare export --to pare, pare run, pare bench lowered") {
   CHECK(cut.says("frame 2 on stdin has 28 bytes, expected 3072"));
   CHECK(run(dir, "pare run r/best.safetensors < short").says("is no model.pare file"));
 
-  const Result speed = run(dir, "pare bench lowered --file m.pare --steps 2 --layers --json");
+  const std::string few = " --batch-size 2 --steps 2 --warmup 0 --json";
+  const Result speed = run(dir, "pare bench infer --weights m.pare" + few);
   REQUIRE(speed.code == 0);
   CHECK(speed.json()["results"][0]["layers"].size() >= 9);
+  CHECK(run(dir, "pare bench infer --weights m.pare --model nin").says("leave out --model"));
+  const Result own =
+      run(dir, "pare bench infer --weights q/quantized.safetensors --precision own" + few);
+  REQUIRE(own.code == 0);
+  CHECK(own.json()["results"][1]["bytes"] == runtime::to_bytes(session.program()).size());
+  CHECK(run(dir, "pare bench infer --weights q/quantized.safetensors --precision int8")
+            .says("--precision own measures it"));
+  CHECK(run(dir, "pare export --weights r/best.safetensors --to pare --opset 17 --out x.pare")
+            .says("--opset is a matter of ONNX"));
+}
+
+TEST_CASE("pare bench infer --precision: random weights, lowered") {
+  const TempDir dir;
   const Result all = run(dir,
-                         "pare bench lowered --model nin_gc --image-size 16 --steps 1 --warmup 0 "
-                         "--precision fp32,int8,w4,ternary,binary --json");
+                         "pare bench infer --model nin_gc --image-size 16 --batch-size 1 --steps 1 "
+                         "--warmup 0 --precision fp32,int8,w4,ternary,binary --json");
   REQUIRE(all.code == 0);
   const auto results = all.json()["results"];
   REQUIRE(results.size() == 6);
+  CHECK(results[0]["name"] == "network");
   for (size_t i = 2; i < 6; ++i) CHECK(results[i]["bytes"] < results[i - 1]["bytes"]);
-  CHECK(run(dir, "pare bench lowered --precision int9").says("expected fp32, int8, w4"));
-  CHECK(run(dir, "pare export --weights r/best.safetensors --to pare --opset 17 --out x.pare")
-            .says("--opset is a matter of ONNX"));
+  CHECK(all.says("GMAC/s"));  // the tables have moved to stderr
+  // Signs go from the first layer to the last one without a float between them.
+  for (const auto& op : results[5]["layers"]) CHECK(op["name"] != "model.0.act");
+  CHECK(run(dir, "pare bench infer --precision int9").says("expected fp32, int8, w4"));
+  CHECK(run(dir, "pare bench infer --precision own").says("needs a model that is quantized"));
 }
