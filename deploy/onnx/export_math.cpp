@@ -70,6 +70,8 @@ std::string square(Exporter& e, int i) {
   return e.out().node("Mul", e.node(i).name, {e.arg(i), e.arg(i)});
 }
 
+std::string sign(Exporter& e, int i) { return e.plus_or_minus(i); }
+
 std::string round(Exporter& e, int i) {
   if (std::string(e.node(i).get<const char*>("rounding")) != "half_even") {
     e.refuse(i, "ONNX rounds halves to even only");
@@ -168,6 +170,7 @@ const ExportRules& math_rules() {
                                      {"gelu", gelu},
                                      {"square", square},
                                      {"round", round},
+                                     {"sign", sign},
                                      {"add", add},
                                      {"sub", sub},
                                      {"mul", mul},

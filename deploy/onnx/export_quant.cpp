@@ -31,6 +31,17 @@ std::string key_of(const std::string& x, const ActivationGrid& g) {
   return key;
 }
 
+/// Whether all that reads a layer's result are signs of it.
+bool gives_signs(const Graph& graph, const Facts& facts, int i) {
+  if (facts.norm_of(i) != Graph::kNone) i = facts.norm_of(i);
+  const std::vector<int>& users = graph[i].users;
+  return i != graph.output && !users.empty() && std::all_of(users.begin(), users.end(), [&](int u) {
+           const nn::Coded* q = facts.quantizer(u);
+           if (q) return q->codes_for({}).kind == nn::Codes::Kind::binary;
+           return graph[u].op == "max_pool2d" && gives_signs(graph, facts, u);
+         });
+}
+
 }  // namespace
 
 /// q = clip(round(x / step) + zero, lo, hi),   y = scale (q - zero)
@@ -73,18 +84,21 @@ std::string Exporter::quantizer(int i) {
   return filled && *filled == g ? value(from) : pair(value(from), g, node(i).name);
 }
 
+std::string Exporter::plus_or_minus(int i) {
+  const std::string& name = node(i).name;
+  const std::string zero = out_.constant(name + ".zero", 0.0f);
+  const std::string condition = out_.node("GreaterOrEqual", name + ".is_positive", {arg(i), zero});
+  return out_.node(
+      "Where", name + ".sign",
+      {condition, out_.constant(name + ".one", 1.0f), out_.constant(name + ".minus_one", -1.0f)});
+}
+
 /// binary   x >= 0 ? 1 : -1
 /// ternary  |x| > threshold ? sign(x) : 0
 std::string Exporter::signs(int i) {
   const nn::Codes c = facts_.quantizer(i)->codes_for({});
+  if (c.kind == nn::Codes::Kind::binary) return plus_or_minus(i);
   const std::string x = arg(i), name = node(i).name;
-  if (c.kind == nn::Codes::Kind::binary) {
-    const std::string zero = out_.constant(name + ".zero", 0.0f);
-    const std::string condition = out_.node("GreaterOrEqual", name + ".is_positive", {x, zero});
-    return out_.node(
-        "Where", name + ".sign",
-        {condition, out_.constant(name + ".one", 1.0f), out_.constant(name + ".minus_one", -1.0f)});
-  }
   const std::string size = out_.node("Abs", name + ".abs", {x});
   const std::string kept = out_.node("Greater", name + ".is_kept",
                                      {size, out_.constant(name + ".threshold", c.threshold)});
@@ -113,8 +127,16 @@ std::vector<std::string> Exporter::layer_inputs(int i, const std::string& x,
   if (w.integers && !w.bias.empty() && input_scale != scales_.end()) {
     IntegerWeight integer = *w.integers;
     make_room_for_bias(integer, w.bias, input_scale->second);
+    std::vector<float> bias = w.bias;
+    if (gives_signs(traced_.graph, facts_, i)) {
+      // For whole n: n + b >= 0 where n + floor(b) >= 0, and not where b is rounded.
+      for (size_t k = 0; k < bias.size(); ++k) {
+        const float step = input_scale->second * integer.scale[k];
+        bias[k] = std::floor(bias[k] / step) * step;
+      }
+    }
     inputs.push_back(dequantized(name + ".weight", integer, shape));
-    inputs.push_back(integer_bias(name + ".bias", integer, input_scale->second, w.bias));
+    inputs.push_back(integer_bias(name + ".bias", integer, input_scale->second, bias));
     return inputs;
   }
   if (w.integers) {

@@ -37,6 +37,8 @@ class Exporter {
   [[noreturn]] void refuse(int i, const std::string& because) const;
 
   bool is_clipped(int i) const { return !options_.symmetric && plan_.is_clipped(i); }
+  /// x >= 0 ? 1 : -1
+  std::string plus_or_minus(int i);
   LayerWeights weights_of(int i);
   /// Weight and bias of a layer as its inputs; `x` is what it reads.
   std::vector<std::string> layer_inputs(int i, const std::string& x, const LayerWeights& w);

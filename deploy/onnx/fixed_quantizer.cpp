@@ -16,6 +16,10 @@ FixedQuantizer::FixedQuantizer(const nn::Codes& codes)
     : form(codes), scale(vector(codes.scale)), zero(vector(codes.zero)) {}
 
 Tensor FixedQuantizer::forward(const Tensor& x) {
+  if (form.kind == nn::Codes::Kind::binary) return sign(x);
+  if (form.kind == nn::Codes::Kind::ternary) {  // sign(0) is +1: x > t is where t - x has sign -1
+    return (sign(x + form.threshold) - sign(form.threshold - x)) * 0.5f;
+  }
   return fake_quant(form.input_scale == 1 ? x : x * form.input_scale, scale, zero,
                     {.lo = form.lo, .hi = form.hi, .share = form.share});
 }

@@ -8,7 +8,7 @@
 namespace pare::onnx {
 
 /// y = scale (clamp(round(input_scale x / scale) + zero, lo, hi) - zero), gradients as in
-/// fake_quant.
+/// fake_quant; or signs, as nn::Codes says, of activations.
 struct FixedQuantizer final : nn::Module, nn::Coded, nn::StoredBits {
   explicit FixedQuantizer(const nn::Codes& codes);
   Tensor forward(const Tensor& x) override;

@@ -1,10 +1,12 @@
 // Functions of single values, arithmetic and sums.
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "core/error.h"
 #include "core/ops.h"
-#include "deploy/onnx/importer.h"
+#include "deploy/onnx/import_signs.h"
 #include "nn/layers.h"
 
 namespace pare::onnx {
@@ -57,6 +59,7 @@ using Binary = Tensor (*)(const Tensor&, const Tensor&);
 template <Binary kOp>
 void arithmetic(Importer& in, const NodeProto& n) {
   if (n.find("axis")) in.refuse(n, "it is told which axes to match");
+  if (!in.has(n, 0) || !in.has(n, 1)) in.refuse(n, "it has less than two inputs");
   const StaticValue *a = in.constant(n, 0), *b = in.constant(n, 1);
   if (a && b) in.refuse(n, "both of its inputs are constants");
   if (!a && !b) {
@@ -86,6 +89,47 @@ Tensor plus(const Tensor& a, const Tensor& b) { return a + b; }
 Tensor minus(const Tensor& a, const Tensor& b) { return a - b; }
 Tensor times(const Tensor& a, const Tensor& b) { return a * b; }
 Tensor over(const Tensor& a, const Tensor& b) { return a / b; }
+
+// Conditions are 1 and 0. sign(0) is +1 here, and 0 in ONNX.
+Tensor at_least(const Tensor& a, const Tensor& b) { return (sign(a - b) + 1) * 0.5f; }
+Tensor greater(const Tensor& a, const Tensor& b) { return (1 - sign(b - a)) * 0.5f; }
+Tensor sign_or_0(const Tensor& x) { return (sign(x) - sign(x * -1)) * 0.5f; }
+
+void greater_or_equal(Importer& in, const NodeProto& n) {
+  if (!binary_at(in, n)) arithmetic<at_least>(in, n);
+}
+void abs(Importer& in, const NodeProto& n) {
+  if (!ternary_at(in, n)) activation<Kind::abs>(in, n);
+}
+void sign(Importer& in, const NodeProto& n) {
+  in.add_function(n, [](const std::vector<Tensor>& x) { return sign_or_0(x[0]); });
+}
+
+/// y = condition a + (1 - condition) b
+void where(Importer& in, const NodeProto& n) {
+  std::vector<std::string> names;
+  std::vector<Tensor> constants(3);
+  for (size_t k = 0; k < 3; ++k) {
+    if (const StaticValue* value = in.constant(n, k)) {
+      constants[k] = file_tensor(value->data);
+      const auto finite = [](float v) { return std::isfinite(v); };
+      const auto all = constants[k].span();
+      if (!std::all_of(all.begin(), all.end(), finite)) in.refuse(n, "it chooses infinities");
+    } else {
+      names.push_back(n.inputs.at(k));
+    }
+  }
+  if (names.empty()) in.refuse(n, "all of its inputs are constants");
+  in.add_function(
+      n,
+      [constants](const std::vector<Tensor>& x) {
+        std::vector<Tensor> v = constants;
+        auto given = x.begin();
+        for (Tensor& t : v) t = t ? fitted(t, x[0].dims()) : *given++;
+        return v[0] * v[1] + (1 - v[0]) * v[2];
+      },
+      names, n.outputs[0]);
+}
 
 /// Over one axis, which must be the last one here: channels of images.
 template <Tensor (*kOp)(const Tensor&)>
@@ -118,17 +162,29 @@ void reduce_mean(Importer& in, const NodeProto& n) {
 }  // namespace
 
 const ImportRules& import_math_rules() {
-  static const ImportRules kRules = {
-      {"Relu", activation<Kind::relu>},   {"Sigmoid", activation<Kind::sigmoid>},
-      {"Tanh", activation<Kind::tanh>},   {"HardSwish", activation<Kind::hard_swish>},
-      {"Exp", activation<Kind::exp>},     {"Log", activation<Kind::log>},
-      {"Sqrt", activation<Kind::sqrt>},   {"Abs", activation<Kind::abs>},
-      {"Round", activation<Kind::round>}, {"LeakyRelu", leaky_relu},
-      {"HardSigmoid", hard_sigmoid},      {"Clip", clip},
-      {"Add", arithmetic<plus>},          {"Sub", arithmetic<minus>},
-      {"Mul", arithmetic<times>},         {"Div", arithmetic<over>},
-      {"Softmax", over_axis<softmax>},    {"LogSoftmax", over_axis<log_softmax>},
-      {"ReduceMean", reduce_mean}};
+  static const ImportRules kRules = {{"Relu", activation<Kind::relu>},
+                                     {"Sigmoid", activation<Kind::sigmoid>},
+                                     {"Tanh", activation<Kind::tanh>},
+                                     {"HardSwish", activation<Kind::hard_swish>},
+                                     {"Exp", activation<Kind::exp>},
+                                     {"Log", activation<Kind::log>},
+                                     {"Sqrt", activation<Kind::sqrt>},
+                                     {"Abs", abs},
+                                     {"GreaterOrEqual", greater_or_equal},
+                                     {"Greater", arithmetic<greater>},
+                                     {"Sign", sign},
+                                     {"Where", where},
+                                     {"Round", activation<Kind::round>},
+                                     {"LeakyRelu", leaky_relu},
+                                     {"HardSigmoid", hard_sigmoid},
+                                     {"Clip", clip},
+                                     {"Add", arithmetic<plus>},
+                                     {"Sub", arithmetic<minus>},
+                                     {"Mul", arithmetic<times>},
+                                     {"Div", arithmetic<over>},
+                                     {"Softmax", over_axis<softmax>},
+                                     {"LogSoftmax", over_axis<log_softmax>},
+                                     {"ReduceMean", reduce_mean}};
   return kRules;
 }
 

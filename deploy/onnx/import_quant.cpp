@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "core/ops.h"
 #include "deploy/onnx/fixed_quantizer.h"
-#include "deploy/onnx/importer.h"
+#include "deploy/onnx/import_signs.h"
 
 namespace pare::onnx {
 
@@ -108,11 +108,7 @@ void dequantize(Importer& in, const NodeProto& n) {
   in.set_constant(n.outputs[0], std::move(result));
 }
 
-/// The nodes of QuantizeLinear, perhaps Clip, DequantizeLinear, if they follow each other.
-struct Pair {
-  nn::Codes codes;
-  std::vector<const NodeProto*> middle, ends;
-};
+}  // namespace
 
 std::optional<Pair> pair_at(const Importer& in, const NodeProto& q) {
   Pair p{codes_at(in, q, 1, 2), {}, in.readers(q.outputs[0])};
@@ -138,6 +134,16 @@ std::optional<Pair> pair_at(const Importer& in, const NodeProto& q) {
   p.codes.bits = noted_bits(q, p.codes.bits);
   return one_ratio ? std::optional(p) : std::nullopt;
 }
+
+void skip_pair(Importer& in, const Pair& pair, const std::string& y) {
+  for (const NodeProto* skipped : pair.middle) in.skip(*skipped);
+  for (const NodeProto* end : pair.ends) {
+    in.skip(*end);
+    in.same(end->outputs[0], y);
+  }
+}
+
+namespace {
 
 /// Weights that a file keeps as numbers, and quantizes when it is loaded.
 void quantize_constant(Importer& in, const NodeProto& n, const TensorData& x, int64_t axis) {
@@ -166,11 +172,7 @@ void quantize(Importer& in, const NodeProto& n) {
   if (channels) pair->codes.share = QuantShare::channel;
   const std::string y = pair->ends[0]->outputs[0];
   in.add_layer(n, FixedQuantizer(pair->codes), n.inputs[0], y);
-  for (const NodeProto* skipped : pair->middle) in.skip(*skipped);
-  for (const NodeProto* end : pair->ends) {
-    in.skip(*end);
-    in.same(end->outputs[0], y);
-  }
+  skip_pair(in, *pair, y);
 }
 
 /// Integers around their zero point.

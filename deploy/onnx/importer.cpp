@@ -1,6 +1,7 @@
 #include "deploy/onnx/importer.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "core/error.h"
 #include "core/files.h"
@@ -122,7 +123,7 @@ const NodeProto* Importer::only_reader(const std::string& name) const {
 }
 
 void Importer::refuse(const NodeProto& n, const std::string& because) const {
-  const std::string& name = n.name.empty() ? n.outputs.at(0) : n.name;
+  const std::string name = !n.name.empty() ? n.name : n.outputs.empty() ? "?" : n.outputs[0];
   throw Error(str("onnx: node ", name, " (", n.op, ") is not supported: ", because),
               "Importer::refuse");
 }
@@ -174,7 +175,6 @@ void Importer::add_function(const NodeProto& n, StepFunction f,
 
 void Importer::import(const NodeProto& n) {
   if (skipped_.count(&n)) return;
-  if (n.outputs.empty()) refuse(n, "it has no result");
   if (!n.domain.empty() && n.domain != "ai.onnx") refuse(n, "its domain is " + n.domain);
   const ImportRule rule = rule_for(n.op);
   if (!rule) refuse(n, "there is no such operator here");
@@ -183,15 +183,21 @@ void Importer::import(const NodeProto& n) {
       refuse(n, "more than its first result is used");
     }
   }
-  rule(*this, n);
+  try {
+    rule(*this, n);
+  } catch (const std::out_of_range&) {
+    refuse(n, "it has fewer inputs, or numbers in one of them, than it needs");
+  }
 }
 
-/// Integers may come in where they are dequantized first.
+/// Integers may come in where they are dequantized first, and conditions where they choose.
 void Importer::check_type(const ValueInfo& input) const {
   if (input.type == Type::float32) return;
   for (const NodeProto* n : readers(input.name)) {
     const bool takes_integers = n->op == "DequantizeLinear" || n->op.starts_with("QLinear");
-    if (!takes_integers) refuse(*n, str("the input is of type ", type_name(input.type)));
+    const bool chooses = n->op == "Where" && input.type == Type::boolean;
+    if (!takes_integers && !chooses)
+      refuse(*n, str("the input is of type ", type_name(input.type)));
   }
 }
 
@@ -211,6 +217,10 @@ Imported Importer::run() {
   }
   PARE_CHECK(values_ == 1 && g.outputs.size() == 1, "onnx: the model has ", values_, " inputs and ",
              g.outputs.size(), " outputs, expected one of each");
+  for (const NodeProto& n : g.nodes) {  // rules look ahead
+    if (n.outputs.empty()) refuse(n, "it has no result");
+    if (n.inputs.empty() && n.op != "Constant") refuse(n, "it has no inputs");
+  }
   for (const NodeProto& n : g.nodes) import(n);
   const auto output = numbers_.find(g.outputs[0].name);
   PARE_CHECK(output != numbers_.end(), "onnx: no node computes the output ", g.outputs[0].name);

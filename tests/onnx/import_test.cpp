@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "deploy/onnx/export.h"
 #include "deploy/onnx/fixed_quantizer.h"
 #include "nn/state.h"
 #include "quant/fold_bn.h"
+#include "deploy/onnx/export.h"
 #include "tests/onnx/zoo.h"
 #include "tests/support/message.h"
 
@@ -82,7 +82,9 @@ TEST_CASE("onnx import: float networks give the same values") {
 TEST_CASE("onnx import: quantized networks, up to values that fall between two codes") {
   for (const ZooCase& c : small_zoo()) {
     if (c.name == "mobilenet_v2") continue;  // too deep for random weights: its noise is all noise
-    for (const char* scheme : {"uniform:W8A8,keep=none", "lsq:W4A4", "pact:W4A4", "iao:W8A8"}) {
+    for (const char* scheme : {"uniform:W8A8,keep=none", "lsq:W4A4", "pact:W4A4", "iao:W8A8",
+                               "wbab:W2A2", "wbab:W3A3", "wqaq:W4A4"}) {
+      if (*scheme == 'w' && !c.name.starts_with("nin")) continue;
       CAPTURE(test::title(c));
       CAPTURE(scheme);
       nn::Layer model = test::zoo_model(c), plain = model;
@@ -97,6 +99,59 @@ TEST_CASE("onnx import: quantized networks, up to values that fall between two c
       CHECK(file.rms < 1.2 * quantization.rms + 1e-3 * file.spread);
     }
   }
+}
+
+TEST_CASE("onnx import: binary and ternary activations are quantizers again") {
+  const ZooCase c{"nin", {.widths = {8, 8, 8, 8, 8, 8, 8, 8}}};
+  for (const char* scheme : {"wbab:W2A2", "wbab:W3A3"}) {
+    for (bool qdq : {true, false}) {
+      CAPTURE(scheme);
+      CAPTURE(qdq);
+      nn::Layer model = test::zoo_model(c);
+      test::quantize_zoo(model, c, scheme);
+      const Tensor x = test::zoo_images(c, 4, 21);
+      nn::Layer other = again(model, x, {.qdq = qdq, .fill = false});
+      int signs = 0;
+      nn::for_each_layer(other, [&](const std::string&, nn::Layer& layer) {
+        const auto* q = layer.as<FixedQuantizer>();
+        signs += q && q->form.kind != nn::Codes::Kind::uniform;
+      });
+      CHECK(signs == 8);
+      const NoGrad guard;
+      const Gap g = gap(model(x), other(x));
+      // Integer biases are exact in front of signs, and not in front of two thresholds.
+      if (!qdq || scheme == std::string("wbab:W2A2")) CHECK(g.rms < 1e-3 * g.spread);
+      nn::Layer third = again(other, x, {.qdq = qdq, .fill = false});
+      const Gap back = gap(other(x), third(x));
+      CHECK(back.rms < 1e-3 * back.spread);
+    }
+  }
+}
+
+TEST_CASE("onnx import: files that are damaged are refused, or are some model") {
+  const ZooCase c{"nin", {.widths = {4, 4, 4, 4, 4, 4, 4, 4}}};
+  nn::Layer model = test::zoo_model(c);
+  test::quantize_zoo(model, c, "wbab:W2A2");
+  const std::string bytes =
+      to_bytes(export_model(model, test::zoo_images(c, 2, 21), {.qdq = true}).model);
+  int refused = 0;
+  const auto read = [&](const std::string& damaged) {
+    try {
+      import_model(parse_model(damaged, "test"));
+    } catch (const Error&) {
+      ++refused;
+    }
+  };
+  for (size_t n = 0; n < bytes.size(); n += 1 + bytes.size() / 1000) read(bytes.substr(0, n));
+  CHECK(refused > 900);
+  for (size_t i = 0; i < bytes.size(); i += 1 + bytes.size() / 1500) {
+    for (int change : {0x01, 0x08, 0x80}) {
+      std::string damaged = bytes;
+      damaged[i] = static_cast<char>(damaged[i] ^ change);
+      read(damaged);
+    }
+  }
+  CHECK(refused > 1500);
 }
 
 TEST_CASE("onnx import: one quantized layer is the same to the last bit of its scale") {
