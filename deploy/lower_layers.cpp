@@ -41,17 +41,18 @@ void Lowering::conv(int i) {
   const Type found = type_of(from);
   const Type type = plain ? Type::f32 : found == Type::bits && !signs ? Type::u8 : found;
   const int in = as(from, type);
-  Chain chain = chain_of(i, true, true, type != Type::f32);
+  Chain chain = chain_of(i, true, true, true);
   const bool to_signs = chain.quantizer && chain.quantizer->codes->kind == nn::Codes::Kind::binary;
+  if (type == Type::f32 && !to_signs) chain = chain_of(i, true, true, false);
   runtime::Finish finish;
-  if (to_signs && !thresholds(n, w, in, chain, finish)) {
-    chain = chain_of(i, true, true, false);
-    finish = {};
+  if (type != Type::f32 && to_signs) {
+    thresholds(n, w, in, chain, finish);
+  } else {
+    scales(n, w, in, chain, finish);
   }
   const Node& last = net_[chain.last];
   const int to = chain.quantizer ? coded_buffer(*chain.quantizer, last)
                                  : add_buffer(last.name, Type::f32, last);
-  if (buffer(to).type != Type::bits) scales(n, w, in, chain, finish);
   Op& op = add_op(OpKind::conv, n.name, {in}, to);
   op.window = n.window, op.groups = n.groups, op.finish = std::move(finish);
   op.coding = w.coding, op.weights = w.bytes(n.weight);
@@ -66,17 +67,18 @@ double Lowering::worth(const PackedWeight& w, int in, int64_t filter) {
 
 void Lowering::scales(const Node& n, const PackedWeight& w, int in, const Chain& chain,
                       runtime::Finish& f) {
-  const double by = chain.quantizer ? steps(*chain.quantizer) : 1.0;
+  const bool codes = chain.quantizer && chain.quantizer->codes->kind == nn::Codes::Kind::uniform;
+  const double by = codes ? steps(*chain.quantizer) : 1.0;
   for (int64_t c = 0; c < n.c; ++c) {
     const double bias = n.bias ? double{n.bias.data()[c]} : 0.0;
     const Line line = along({worth(w, in, c), bias}, chain, c);
     f.scale.push_back(static_cast<float>(line.scale * by));
     f.bias.push_back(static_cast<float>(line.bias * by));
   }
-  set_limits(f, chain);
+  set_limits(f, {.clamp = chain.clamp, .quantizer = codes ? chain.quantizer : nullptr});
 }
 
-bool Lowering::thresholds(const Node& n, PackedWeight& w, int in, const Chain& chain,
+void Lowering::thresholds(const Node& n, const PackedWeight& w, int in, const Chain& chain,
                           runtime::Finish& f) {
   const Buffer& x = buffer(in);
   const int32_t largest = x.type == Type::bits ? 1 : std::max(x.zero, 255 - x.zero);
@@ -95,14 +97,13 @@ bool Lowering::thresholds(const Node& n, PackedWeight& w, int in, const Chain& c
       if (chain.clamp) y = std::min(std::max(y, chain.clamp->lo), chain.clamp->hi);
       return y >= 0;
     };
-    if (positive(-most) && !positive(most)) {
-      if (!w.negate(c)) return false;
-      f.threshold.push_back(threshold(most, [&](int32_t raw) { return positive(-raw); }));
-    } else {
-      f.threshold.push_back(threshold(most, positive));
-    }
+    const bool falls = positive(-most) && !positive(most);
+    f.threshold.push_back(threshold(most, [&](int32_t raw) { return positive(raw) != falls; }));
+    if (!falls) continue;
+    f.falls.resize((static_cast<size_t>(n.c) + 7) / 8);
+    auto& byte = f.falls[static_cast<size_t>(c / 8)];
+    byte = static_cast<uint8_t>(byte | 1 << (c % 8));
   }
-  return true;
 }
 
 void Lowering::report(const Op& op, const std::string& note) {

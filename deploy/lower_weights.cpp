@@ -63,19 +63,6 @@ runtime::Bytes PackedWeight::bytes(const Tensor& weight) const {
   return runtime::Bytes::of(std::move(raw));
 }
 
-bool PackedWeight::negate(int64_t filter) {
-  const auto begin = values.begin() + filter * n, end = begin + n;
-  const auto [lo, hi] = std::minmax_element(begin, end);
-  const int bits = coding == Coding::s8 ? 8 : coding == Coding::s4 ? 4 : 2;
-  const bool mirrored = coding == Coding::ternary || coding == Coding::binary;
-  if (!mirrored && -*lo > (1 << (bits - 1)) - 1) {
-    if (coding == Coding::s8) return false;
-    coding = coding == Coding::s4 ? Coding::s8 : Coding::s4;  // one number more does not fit
-  }
-  std::transform(begin, end, begin, [](int8_t v) { return static_cast<int8_t>(-v); });
-  return true;
-}
-
 int32_t threshold(int32_t most, const std::function<bool(int32_t)>& f) {
   if (!f(most)) return INT32_MAX;
   if (f(-most)) return INT32_MIN;

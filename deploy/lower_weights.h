@@ -18,8 +18,6 @@ struct PackedWeight {
 
   /// The bytes of a program; of floats from the tensor.
   runtime::Bytes bytes(const Tensor& weight) const;
-  /// Turns the signs of a filter; false if a number has no negative.
-  bool negate(int64_t filter);
 };
 PackedWeight pack(const Node& conv);
 

@@ -61,9 +61,10 @@ class Lowering {
   /// What one unit of raw is in the network.
   double worth(const PackedWeight& w, int in, int64_t filter);
   void scales(const Node& n, const PackedWeight& w, int in, const Chain& chain, runtime::Finish& f);
-  /// For each filter, from which raw number on the sign is +1, asked of the float functions
-  /// themselves. Filters whose sign falls with raw are negated first; false if one cannot be.
-  bool thresholds(const Node& n, PackedWeight& w, int in, const Chain& chain, runtime::Finish& f);
+  /// For each filter, from which raw number on the sign is +1, or no longer is where it falls with
+  /// raw; asked of the float functions themselves.
+  void thresholds(const Node& n, const PackedWeight& w, int in, const Chain& chain,
+                  runtime::Finish& f);
   void report(const runtime::Op& op, const std::string& note);
 
   // --- lower_values.cpp: all else.

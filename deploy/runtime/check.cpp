@@ -118,7 +118,7 @@ class OpCheck {
     need(filter <= (1 << 16), "filters");  // 2^16 * 255 * 128 is still an int32
     need(op_.weights.size == filter_bytes(op_.coding, filter) * out().c, "weights");
     need(op_.coding != Coding::f32 || in().type == Type::f32, "weights");
-    need(in().type != Type::f32 || out().type == Type::f32, "types");
+    need(in().type != Type::f32 || out().type != Type::u8, "types");
     const int64_t words = int64_t{w.kh} * w.kw * (in().c / op_.groups / 32 + 2);
     need(in().type != Type::bits || words <= 4096, "filters");
     need(in().type != Type::bits || op_.coding == Coding::ternary || op_.coding == Coding::binary,
@@ -129,11 +129,12 @@ class OpCheck {
   void per_channel() const {
     const Finish& f = op_.finish;
     const auto channels = static_cast<size_t>(out().c);
-    if (out().type == Type::bits) {
+    if (out().type == Type::bits && in().type != Type::f32) {
       need(f.threshold.size() == channels && f.scale.empty() && f.bias.empty(), "thresholds");
+      need(f.falls.empty() || f.falls.size() == (channels + 7) / 8, "directions");
     } else {
-      need(f.scale.size() == channels && f.bias.size() == channels && f.threshold.empty(),
-           "scales");
+      need(f.scale.size() == channels && f.bias.size() == channels, "scales");
+      need(f.threshold.empty() && f.falls.empty(), "thresholds");
     }
   }
 

@@ -31,6 +31,7 @@ class Conv {
   };
 
   void lay_out();
+  void lay_out_panels();
   void build_panels();
   void place(int64_t filter, const int8_t* w, const float* floats);
   void build_base(const std::vector<int8_t>& weights);
@@ -49,6 +50,8 @@ class Conv {
   void run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const;
   void finish(const void* raw, int64_t raw_row, int64_t rows, int64_t r, int64_t c, int64_t channel,
               int64_t count, uint8_t* y) const;
+  void finish_bits(const void* raw, int64_t raw_row, int64_t rows, uint8_t* pixel, int64_t channel,
+                   int64_t count) const;
 
   Kind kind_ = Kind::floats;
   Coding coding_;
@@ -58,8 +61,9 @@ class Conv {
   int64_t groups_, in_of_group_, out_of_group_;
   int64_t h_, width_, oh_, ow_;  // as run: a 1x1 convolution sees one long row
   int64_t pixel_words_ = 0, group_words_ = 0, row_words_ = 0;
+  int64_t panel_ = kernels::kPanel;  // filters of one
   int64_t panels_of_group_ = 0, panel_words_ = 0;
-  bool direct_ = false, flat_ = false, masked_ = false;
+  bool direct_ = false, flat_ = false, masked_ = false, tables_ = false;
   int64_t runs_ = 0, run_ = 0;
   std::vector<int64_t> offsets_;
   std::vector<uint32_t> panels_, masks_;
@@ -69,6 +73,7 @@ class Conv {
   // By padded channel.
   std::vector<float> scale_, bias_;
   std::vector<int32_t> threshold_;
+  std::vector<uint16_t> falls_;  // 16 channels to a number
   float min_, max_;
   bool half_away_;
   std::vector<int32_t> base_;  // [row classes][column classes][padded channels]

@@ -11,6 +11,7 @@
 namespace pare::runtime {
 
 using kernels::kPanel;
+using kernels::kWidePanel;
 
 namespace {
 
@@ -39,6 +40,13 @@ struct Classes {
     }
   }
 };
+
+/// In cycles of a pixel, roughly: a table's instruction for each four signs of 64 filters, or, for
+/// each 16 filters, full adders for all words and counting at the end.
+bool tables_are_faster(int64_t bytes, int64_t words, int64_t filters) {
+  const int64_t tables = 9 * bytes * divide_up(filters, kWidePanel) / 4;
+  return tables < (2 * words + 16) * divide_up(filters, kPanel);
+}
 
 }  // namespace
 
@@ -86,16 +94,29 @@ void Conv::lay_out() {
   const bool as_stored = kind_ != Kind::codes || in_of_group_ % 4 == 0;
   direct_ = w_.ph == 0 && w_.pw == 0 && as_stored;
   row_words_ = (width_ + 2 * w_.pw) * pixel_words_;
+  lay_out_panels();
+}
+
+void Conv::lay_out_panels() {
+  const int64_t taps = int64_t{w_.kh} * w_.kw;
+  // Tables see the bytes of their group and no others, and need no masks.
+  const int64_t group_bytes = groups_ == 1 ? pixel_words_ * 4 : in_of_group_ / 8;
+  tables_ = kind_ == Kind::signs && coding_ == Coding::binary && kernels::active().likes_tables &&
+            (groups_ == 1 || in_of_group_ % 8 == 0) &&
+            tables_are_faster(taps * group_bytes, taps * group_words_, out_of_group_);
+  masked_ = masked_ && !tables_;
+  const int64_t unit = tables_ ? 4 : 1, each = tables_ ? group_bytes : group_words_;
   const bool joined = groups_ == 1 && w_.dw == 1;
-  runs_ = joined ? w_.kh : w_.kh * w_.kw;
-  run_ = joined ? w_.kw * group_words_ : group_words_;
+  runs_ = joined ? w_.kh : taps;
+  run_ = joined ? w_.kw * each : each;
   for (int64_t i = 0; i < w_.kh; ++i) {
     for (int64_t j = 0; j < (joined ? 1 : w_.kw); ++j) {
-      offsets_.push_back(i * w_.dh * row_words_ + j * w_.dw * pixel_words_);
+      offsets_.push_back((i * w_.dh * row_words_ + j * w_.dw * pixel_words_) * unit);
     }
   }
-  panels_of_group_ = divide_up(out_of_group_, kPanel);
-  panel_words_ = runs_ * run_ * kPanel;
+  panel_ = tables_ ? kWidePanel : kPanel;
+  panels_of_group_ = divide_up(out_of_group_, panel_);
+  panel_words_ = runs_ * run_ * (tables_ ? 2 * kWidePanel / 4 : kPanel);
 }
 
 int64_t Conv::first_word(int64_t group) const {
@@ -104,25 +125,31 @@ int64_t Conv::first_word(int64_t group) const {
 }
 
 int64_t Conv::padded_channels() const {
-  return kind_ == Kind::depthwise ? out_.c : groups_ * panels_of_group_ * kPanel;
+  if (kind_ == Kind::depthwise) return divide_up(out_.c, kPanel) * kPanel;
+  return groups_ * panels_of_group_ * panel_;
 }
 
 int64_t Conv::padded(int64_t filter) const {
   if (kind_ == Kind::depthwise) return filter;
-  return filter / out_of_group_ * panels_of_group_ * kPanel + filter % out_of_group_;
+  return filter / out_of_group_ * panels_of_group_ * panel_ + filter % out_of_group_;
 }
 
 /// One filter, [taps][in_of_group], into its lane.
 void Conv::place(int64_t filter, const int8_t* w, const float* floats) {
-  const int64_t at = padded(filter), lane = at % kPanel;
-  uint32_t* panel = panels_.data() + at / kPanel * panel_words_;
+  const int64_t at = padded(filter), lane = at % panel_;
+  uint32_t* panel = panels_.data() + at / panel_ * panel_words_;
   uint32_t* mask = masked_ ? masks_.data() + at / kPanel * panel_words_ : nullptr;
   const int64_t group = filter / out_of_group_, first = first_word(group);
+  const int64_t fours_of_tap = runs_ * run_ * 2 / (int64_t{w_.kh} * w_.kw);  // of tables
   for (int64_t tap = 0; tap < int64_t{w_.kh} * w_.kw; ++tap) {
     for (int64_t i = 0; i < in_of_group_; ++i) {
       const int64_t from = tap * in_of_group_ + i;
       const auto word = [&](int64_t k) { return (tap * group_words_ + k) * kPanel + lane; };
-      if (kind_ == Kind::floats) {
+      if (tables_) {
+        auto* bytes = reinterpret_cast<uint8_t*>(panel);
+        uint8_t& four = bytes[(tap * fours_of_tap + i / 4) * kWidePanel + lane];
+        four = static_cast<uint8_t>(four | (w[from] > 0) << (i % 4));
+      } else if (kind_ == Kind::floats) {
         panel[word(i)] = std::bit_cast<uint32_t>(floats[from]);
       } else if (kind_ == Kind::codes) {
         panel[word(i / 4)] |= uint32_t{static_cast<uint8_t>(w[from])} << (8 * (i % 4));
@@ -217,6 +244,12 @@ void Conv::build_finish(const Op& op) {
   spread(op.finish.scale, scale_);
   spread(op.finish.bias, bias_);
   spread(op.finish.threshold, threshold_);
+  falls_.assign(channels / kPanel, 0);
+  for (int64_t f = 0; f < out_.c && !op.finish.falls.empty(); ++f) {
+    const int falls = op.finish.falls[static_cast<size_t>(f / 8)] >> (f % 8) & 1;
+    auto& sixteen = falls_[static_cast<size_t>(padded(f) / kPanel)];
+    sixteen = static_cast<uint16_t>(sixteen | falls << (padded(f) % kPanel));
+  }
 }
 
 }  // namespace pare::runtime

@@ -11,6 +11,7 @@ namespace pare::runtime {
 using kernels::kMaxPanels;
 using kernels::kMaxRows;
 using kernels::kPanel;
+using kernels::kWidePanel;
 
 namespace {
 
@@ -90,20 +91,7 @@ void Conv::finish(const void* raw, int64_t raw_row, int64_t rows, int64_t r, int
   const kernels::Kernels& k = kernels::active();
   const auto at = static_cast<size_t>(padded(channel));
   uint8_t* pixel = y + (r * ow_ + c) * out_.pixel_bytes();
-  if (out_.type == Type::bits) {
-    for (int64_t m = 0; m < rows; ++m, pixel += out_.pixel_bytes()) {
-      auto* words = reinterpret_cast<uint32_t*>(pixel);
-      for (int64_t i = 0; i < count; i += kPanel) {
-        uint32_t bits;
-        k.int_to_bits(static_cast<const int32_t*>(raw) + m * raw_row + i,
-                      threshold_.data() + at + i, std::min<int64_t>(kPanel, count - i), &bits);
-        const int64_t to = channel + i, shift = to % 32;
-        words[to / 32] |= bits << shift;
-        if (const uint32_t over = shift > 16 ? bits >> (32 - shift) : 0) words[to / 32 + 1] |= over;
-      }
-    }
-    return;
-  }
+  if (out_.type == Type::bits) return finish_bits(raw, raw_row, rows, pixel, channel, count);
   const int64_t element = out_.type == Type::f32 ? 4 : 1;
   const kernels::FinishTile f{
       raw,  raw_row, rows,      count,      scale_.data() + at,        bias_.data() + at,
@@ -112,32 +100,68 @@ void Conv::finish(const void* raw, int64_t raw_row, int64_t rows, int64_t r, int
   (out_.type == Type::f32 ? k.int_to_float : k.int_to_code)(f);
 }
 
+void Conv::finish_bits(const void* raw, int64_t raw_row, int64_t rows, uint8_t* pixel,
+                       int64_t channel, int64_t count) const {
+  const auto at = static_cast<size_t>(padded(channel));
+  const int64_t numbers = (count + kPanel - 1) / kPanel, row_bytes = out_.pixel_bytes();
+  const bool whole = channel % kPanel == 0;  // else they are shifted into their places
+  constexpr int64_t kMost = kMaxPanels * kWidePanel / kPanel;
+  uint16_t apart[kMaxRows * kMost];
+  const bool floats = in_.type == Type::f32;
+  kernels::FinishBits f{.raw = raw, .raw_row = raw_row, .rows = rows, .count = count};
+  if (floats) {
+    f.scale = scale_.data() + at, f.bias = bias_.data() + at, f.min = min_, f.max = max_;
+  } else {
+    f.threshold = threshold_.data() + at, f.falls = falls_.data() + at / kPanel;
+  }
+  f.y = whole ? reinterpret_cast<uint16_t*>(pixel) + channel / kPanel : apart;
+  f.y_row = whole ? row_bytes / 2 : numbers;
+  const kernels::Kernels& k = kernels::active();
+  (floats ? k.float_to_bits : k.int_to_bits)(f);
+  for (int64_t m = 0; m < rows && !whole; ++m) {
+    auto* words = reinterpret_cast<uint32_t*>(pixel + m * row_bytes);
+    for (int64_t i = 0; i < numbers; ++i) {
+      const uint32_t bits = apart[m * numbers + i];
+      const int64_t to = channel + i * kPanel, shift = to % 32;
+      words[to / 32] |= bits << shift;
+      if (const uint32_t over = shift > 16 ? bits >> (32 - shift) : 0) words[to / 32 + 1] |= over;
+    }
+  }
+}
+
 void Conv::run_panels(const Unit& u, const Source& s, int64_t group, int64_t panel, int64_t panels,
                       uint8_t* y) const {
   const kernels::Kernels& k = kernels::active();
-  alignas(64) int32_t raw[kMaxRows * kMaxPanels * kPanel];
+  alignas(64) int32_t raw[kMaxRows * kMaxPanels * kWidePanel];
   const int32_t* base[kMaxRows];
-  const int64_t at = group * panels_of_group_ + panel, channels = panels * kPanel;
+  const int64_t at = group * panels_of_group_ + panel, channels = panels * panel_;
   kernels::Tile t{};
-  t.x_pixel = s.column, t.offsets = offsets_.data(), t.runs = runs_, t.run = run_;
+  t.x_pixel = s.column * (tables_ ? 4 : 1), t.offsets = offsets_.data(), t.runs = runs_,
+  t.run = run_;
   t.w = panels_.data() + at * panel_words_;
-  t.start = start_.data() + at * kPanel;
+  t.start = start_.data() + at * panel_;
   t.mask = masked_ ? masks_.data() + at * panel_words_ : nullptr;
   t.base = base, t.raw = raw;
-  const int64_t channel = group * out_of_group_ + panel * kPanel;
-  const int64_t valid = std::min(channels, out_of_group_ - panel * kPanel);
+  const int64_t channel = group * out_of_group_ + panel * panel_;
+  const int64_t valid = std::min(channels, out_of_group_ - panel * panel_);
   for (int64_t r = u.r0; r < u.r1; ++r) {
     for (int64_t c = u.c0; c < u.c1; c += k.rows) {
       const int64_t rows = std::min<int64_t>(k.rows, u.c1 - c);
-      t.x = s.x + (r - u.r0) * s.row + c * s.column + first_word(group);
+      const uint32_t* x = s.x + (r - u.r0) * s.row + c * s.column;
+      t.x = x + first_word(group);
+      t.bytes = reinterpret_cast<const uint8_t*>(x) + group * in_of_group_ / 8;
       if (kind_ == Kind::signs) {
         const int64_t all = padded_channels();
         for (int64_t m = 0; m < rows; ++m) {
           const int64_t border = row_class_[static_cast<size_t>(r)] * column_classes_ +
                                  column_class_[static_cast<size_t>(c + m)];
-          base[m] = base_.data() + border * all + at * kPanel;
+          base[m] = base_.data() + border * all + at * panel_;
         }
-        k.signs(t, rows, panels);
+        if (tables_) {
+          k.tables[rows - 1][panels - 1](t);
+        } else {
+          k.signs(t, rows, panels);
+        }
       } else {
         (kind_ == Kind::codes ? k.codes : k.floats)[rows - 1][panels - 1](t);
       }
@@ -151,7 +175,7 @@ void Conv::run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const {
   const int64_t taps = int64_t{w_.kh} * w_.kw;
   std::vector<const uint8_t*> at(static_cast<size_t>(taps));
   std::vector<const float*> floats_at(at.size());
-  std::vector<int32_t> raw(static_cast<size_t>(out_.c));
+  std::vector<int32_t> raw(static_cast<size_t>(padded_channels()));
   std::vector<float> float_raw(raw.size());
   for (int64_t r = u.r0; r < u.r1; ++r) {
     for (int64_t c = u.c0; c < u.c1; ++c) {
@@ -172,7 +196,7 @@ void Conv::run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const {
       const void* sums = in_.type == Type::f32 ? static_cast<const void*>(float_raw.data())
                                                : static_cast<const void*>(raw.data());
       // Channels of a depthwise convolution lie side by side, one to a group.
-      finish(sums, out_.c, 1, r, c, 0, out_.c, y);
+      finish(sums, padded_channels(), 1, r, c, 0, out_.c, y);
     }
   }
 }

@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include "core/error.h"
+#include "deploy/runtime/huffman.h"
 
 static_assert(std::endian::native == std::endian::little, "model.pare is read as it lies");
 
@@ -20,7 +21,7 @@ namespace pare::runtime {
 namespace {
 
 constexpr std::array<char, 8> kMagic = {'p', 'a', 'r', 'e', '\r', '\n', 26, '\n'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr int64_t kHeader = 32;  // magic, version, flags, size, checksum
 constexpr int64_t kAlign = 8;    // of weights
 
@@ -63,10 +64,20 @@ class Writer {
     value(static_cast<uint32_t>(v.size()));
     for (const T& item : v) each(item);
   }
-  void blob(const Bytes& b) {
+  /// Floats stay as they lie, so that they can be mapped.
+  void weights(const Coding& coding, const Bytes& b) {
     value(static_cast<uint64_t>(b.size));
-    while (bytes.size() % kAlign) bytes.push_back(0);
-    raw(b.data, static_cast<size_t>(b.size));
+    const HuffmanCode code = coding == Coding::f32 ? HuffmanCode{} : huffman_encode(b.data, b.size);
+    const bool shorter = !code.bits.empty() && code.size() < b.size;
+    value(shorter);
+    if (!shorter) {
+      while (bytes.size() % kAlign) bytes.push_back(0);
+      return raw(b.data, static_cast<size_t>(b.size));
+    }
+    for (size_t i = 0; i < code.length.size(); i += 2) {
+      value(static_cast<uint8_t>(code.length[i] | code.length[i + 1] << 4));
+    }
+    list(code.bits);
   }
 
  private:
@@ -108,9 +119,12 @@ class Reader {
     v.resize(static_cast<size_t>(count(1)));
     for (T& item : v) each(item);
   }
-  void blob(Bytes& b) {
+  void weights(const Coding&, Bytes& b) {
     uint64_t n = 0;
+    bool shorter = false;
     value(n);
+    value(shorter);
+    if (shorter) return decode(n, b);
     take((kAlign - at_ % kAlign) % kAlign);
     PARE_CHECK(n <= static_cast<uint64_t>(all_.size - at_), name_, ": ends within weights, ", n,
                " bytes of which were to begin at byte ", at_);
@@ -121,6 +135,21 @@ class Reader {
   }
 
  private:
+  void decode(uint64_t n, Bytes& b) {
+    HuffmanCode code;
+    for (size_t i = 0; i < code.length.size(); i += 2) {
+      uint8_t two = 0;
+      value(two);
+      code.length[i] = two & 15, code.length[i + 1] = two >> 4;
+    }
+    list(code.bits);
+    // A byte takes one bit at least.
+    const bool possible = n <= 8 * code.bits.size();
+    std::vector<uint8_t> bytes(possible ? static_cast<size_t>(n) : 0);
+    PARE_CHECK(possible && huffman_decode(code, bytes.data(), static_cast<int64_t>(n)), name_,
+               ": the weights in front of byte ", at_, " are no ", n, " bytes");
+    b = Bytes::of(std::move(bytes));
+  }
   const uint8_t* take(int64_t n) {
     PARE_CHECK(n <= all_.size - at_, name_, ": ends at byte ", all_.size, ", within a field of ", n,
                " bytes");
@@ -153,6 +182,7 @@ void finish(Io& io, T& f) {
   io.list(f.scale);
   io.list(f.bias);
   io.list(f.threshold);
+  io.list(f.falls);
   io.value(f.min);
   io.value(f.max);
   io.value(f.half_away);
@@ -186,7 +216,7 @@ void fields(Io& io, T& p) {
     io.value(op.function);
     finish(io, op.finish);
     io.value(op.coding);
-    io.blob(op.weights);
+    io.weights(op.coding, op.weights);
   });
 }
 

@@ -101,21 +101,31 @@ void bits_of(const Piece& p) {
   for (int64_t pixel = p.begin / c; pixel < p.end / c; ++pixel) {
     uint8_t* to = p.y + pixel * bytes;
     std::memset(to, 0, static_cast<size_t>(bytes));
-    for (int64_t i = 0; i < c; ++i) {
-      to[i / 8] = static_cast<uint8_t>(to[i / 8] | (p.floats()[pixel * c + i] >= 0) << (i % 8));
-    }
+    kernels::active().signs_of(p.floats() + pixel * c, c, to);
   }
+}
+
+/// Code 2 for +1, 0 for -1, eight at a time.
+void codes_of_signs(const uint8_t* x, int64_t n, uint8_t* y) {
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    // Eight copies of a byte, of each the bit that counts; what is not 0 carries into the next bit.
+    const uint64_t bits = x[i / 8] * 0x0101010101010101u & 0x8040201008040201u;
+    const uint64_t codes = (bits + 0x7f7f7f7f7f7f7f7fu) >> 6 & 0x0202020202020202u;
+    std::memcpy(y + i, &codes, 8);
+  }
+  for (; i < n; ++i) y[i] = sign_at(x, i) ? 2 : 0;
 }
 
 void from_bits(const Piece& p) {
   const int64_t c = p.in().c, bytes = p.in().pixel_bytes();
   const bool codes = p.out().type == Type::u8;
-  for (int64_t i = p.begin; i < p.end; ++i) {
-    const bool plus = sign_at(p.x[0] + i / c * bytes, i % c);
+  for (int64_t pixel = p.begin / c; pixel < p.end / c; ++pixel) {
+    const uint8_t* x = p.x[0] + pixel * bytes;
     if (codes) {
-      p.y[i] = plus ? 2 : 0;
+      codes_of_signs(x, c, p.y + pixel * c);
     } else {
-      p.to()[i] = plus ? 1.0f : -1.0f;
+      for (int64_t i = 0; i < c; ++i) p.to()[pixel * c + i] = sign_at(x, i) ? 1.0f : -1.0f;
     }
   }
 }
@@ -186,25 +196,77 @@ void pad(const Piece& p) {
   }
 }
 
-void shuffle(const Piece& p) {
+/// y_2i = x_i, y_2i+1 = x_i+n: the two halves in turn.
+template <class T>
+void interleave(const T* x, int64_t n, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    y[2 * i] = x[i];
+    y[2 * i + 1] = x[n + i];
+  }
+}
+
+/// The bits of a word with a 0 behind each.
+uint64_t spread(uint64_t x) {
+  x = (x | x << 16) & 0x0000ffff0000ffffu;
+  x = (x | x << 8) & 0x00ff00ff00ff00ffu;
+  x = (x | x << 4) & 0x0f0f0f0f0f0f0f0fu;
+  x = (x | x << 2) & 0x3333333333333333u;
+  return (x | x << 1) & 0x5555555555555555u;
+}
+
+void interleave_signs(const uint32_t* x, int64_t words, uint32_t* y) {
+  for (int64_t i = 0; i < words; ++i) {
+    const uint64_t both = spread(x[i]) | spread(x[words + i]) << 1;
+    std::memcpy(y + 2 * i, &both, 8);
+  }
+}
+
+/// Channel g k + j goes to j groups + g: for 2^m groups that is what interleaving two halves does,
+/// m times. n: numbers of a pixel.
+template <class T, class Interleave>
+void shuffle_by_halves(const Piece& p, int64_t n, Interleave&& halves) {
+  std::vector<T> a(static_cast<size_t>(n)), b(a.size());
+  const int64_t c = p.in().c;
+  for (int64_t pixel = p.begin / c; pixel < p.end / c; ++pixel) {
+    std::copy_n(reinterpret_cast<const T*>(p.x[0]) + pixel * n, n, a.data());
+    for (int64_t done = 1; done < p.op.groups; done *= 2, std::swap(a, b)) {
+      halves(a.data(), n / 2, b.data());
+    }
+    std::copy_n(a.data(), n, reinterpret_cast<T*>(p.y) + pixel * n);
+  }
+}
+
+void shuffle_one_by_one(const Piece& p) {
   const int64_t c = p.in().c, groups = p.op.groups, each = c / groups;
   const int64_t bytes = p.in().pixel_bytes();
   for (int64_t pixel = p.begin / c; pixel < p.end / c; ++pixel) {
     const uint8_t* x = p.x[0] + pixel * bytes;
     uint8_t* y = p.y + pixel * bytes;
     if (p.in().type == Type::bits) std::memset(y, 0, static_cast<size_t>(bytes));
-    for (int64_t g = 0; g < groups; ++g) {
-      for (int64_t j = 0; j < each; ++j) {
-        const int64_t from = g * each + j, to = j * groups + g;
-        if (p.in().type == Type::f32) {
-          std::memcpy(y + to * 4, x + from * 4, 4);
-        } else if (p.in().type == Type::u8) {
-          y[to] = x[from];
-        } else {
-          y[to / 8] = static_cast<uint8_t>(y[to / 8] | sign_at(x, from) << (to % 8));
-        }
+    for (int64_t from = 0; from < c; ++from) {
+      const int64_t to = from % each * groups + from / each;
+      if (p.in().type == Type::f32) {
+        std::memcpy(y + to * 4, x + from * 4, 4);
+      } else if (p.in().type == Type::u8) {
+        y[to] = x[from];
+      } else {
+        y[to / 8] = static_cast<uint8_t>(y[to / 8] | sign_at(x, from) << (to % 8));
       }
     }
+  }
+}
+
+void shuffle(const Piece& p) {
+  const int64_t c = p.in().c, groups = p.op.groups;
+  const bool halves = (groups & (groups - 1)) == 0;
+  if (halves && p.in().type == Type::f32) {
+    shuffle_by_halves<float>(p, c, interleave<float>);
+  } else if (halves && p.in().type == Type::u8) {
+    shuffle_by_halves<uint8_t>(p, c, interleave<uint8_t>);
+  } else if (halves && c % 64 == 0) {
+    shuffle_by_halves<uint32_t>(p, c / 32, interleave_signs);
+  } else {
+    shuffle_one_by_one(p);
   }
 }
 

@@ -50,7 +50,8 @@ void max_pixel(const Inside& at, const Buffer& in, const uint8_t* x, uint8_t* y)
                   larger);
   }
   // The largest of signs is +1 where there is one.
-  reduce(at, x, in.w, in.pixel_bytes(), y, [](uint8_t a, uint8_t b) -> uint8_t { return a | b; });
+  reduce(at, reinterpret_cast<const uint32_t*>(x), in.w, in.pixel_bytes() / 4,
+         reinterpret_cast<uint32_t*>(y), [](uint32_t a, uint32_t b) { return a | b; });
 }
 
 /// Sums in the order of the window, counted from the zero point.

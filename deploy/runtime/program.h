@@ -89,11 +89,13 @@ inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
 /// How a raw result becomes a value.
 ///   t = clamp(scale raw + bias, min, max)      product and sum rounded one by one
 ///   f32   t        u8   round(t) + zero of the buffer; scale, bias, min and max are in its steps
-///   bits  of whole numbers: raw >= threshold
+///   bits  of whole numbers: raw >= threshold, or raw < threshold of channels that fall
+///         of floats: t >= 0
 /// A convolution of codes counts raw from their zero: sum of (code - zero) w.
 struct Finish {
   std::vector<float> scale = {}, bias = {};  // [channels] of conv and affine, else [1] ([2] of add)
   std::vector<int32_t> threshold = {};       // [channels], in place of scale and bias
+  std::vector<uint8_t> falls = {};           // a bit for each channel, low bits first; or none
   float min = -kInfinity, max = kInfinity;
   bool half_away = false;    // how halves are rounded; else to even
   bool shift_first = false;  // of `convert`

@@ -4,8 +4,10 @@
 
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include "deploy/lower_weights.h"
+#include "deploy/runtime/huffman.h"
 #include "tests/deploy/nets.h"
 #include "tests/support/message.h"
 
@@ -15,10 +17,10 @@ namespace {
 using namespace test;
 using runtime::Coding;
 
-runtime::Program small_program() {
+runtime::Program small_program(const std::string& scheme = "wbab:W3A2") {
   models::Options o;
   o.widths = {32, 8, 8, 8, 8, 8, 8, 8}, o.image = {4, 4, 3}, o.classes = 3;
-  nn::Layer model = net({"nin", "wbab:W3A2", o});
+  nn::Layer model = net({"nin", scheme, o});
   runtime::Program p = deploy::lower(model, images(1, o.image)).program;
   p.name = "nin", p.labels = {"a", "b", "c"}, p.mean = {0, 0, 0}, p.std = {1, 1, 1};
   return p;
@@ -76,11 +78,10 @@ TEST_CASE("files that are cut short, or have one byte changed, are refused") {
   CHECK(contains(message_of([&] { runtime::load("."); }), "is not a file"));
 }
 
-// Behind a checksum that fits, any bytes either are refused or make a program that can be run.
-TEST_CASE("files with a checksum that fits are not believed either") {
-  const std::vector<uint8_t> bytes = runtime::to_bytes(small_program());
+/// Behind a checksum that fits, any bytes either are refused or make a program that can be run.
+void check_disbelief(const std::vector<uint8_t>& bytes) {
   int refused = 0, ran = 0;
-  for (size_t i = 32; i < bytes.size(); i += 3) {
+  for (size_t i = 32; i < bytes.size(); i += 1 + bytes.size() / 2000) {
     for (int change : {0x01, 0x80, 0xff}) {
       std::vector<uint8_t> changed = bytes;
       changed[i] = static_cast<uint8_t>(changed[i] ^ change);
@@ -108,6 +109,13 @@ TEST_CASE("files with a checksum that fits are not believed either") {
   }
 }
 
+TEST_CASE("files with a checksum that fits are not believed either") {
+  for (const char* scheme :
+       {"wbab:W3A2", "wbab:W2A2,edges=uniform:8,place=input", "uniform:W4A8"}) {
+    check_disbelief(runtime::to_bytes(small_program(scheme)));
+  }
+}
+
 TEST_CASE("weights take their real bits") {
   CHECK(runtime::filter_bytes(Coding::binary, 17) == 3);
   CHECK(runtime::filter_bytes(Coding::ternary, 16) == 4);
@@ -127,6 +135,35 @@ TEST_CASE("weights take their real bits") {
   CHECK(there_and_back(Coding::s2, {-2, -1, 0, 1, 1}));
   CHECK(there_and_back(Coding::ternary, {-1, 0, 1, 1, -1, 0, 0}));
   CHECK(there_and_back(Coding::binary, {-1, 1, 1, 1, -1, -1, 1, 1, 1, -1}));
+}
+
+TEST_CASE("bytes come back from their codes, and take fewer bits where some are frequent") {
+  const auto there_and_back = [](const std::vector<uint8_t>& bytes) {
+    const auto n = static_cast<int64_t>(bytes.size());
+    const runtime::HuffmanCode code = runtime::huffman_encode(bytes.data(), n);
+    std::vector<uint8_t> back(bytes.size());
+    REQUIRE(runtime::huffman_decode(code, back.data(), n));
+    CHECK(back == bytes);
+    CHECK(!runtime::huffman_decode(code, back.data(), n - 8));
+    std::vector<uint8_t> more(bytes.size() + 8);
+    CHECK(!runtime::huffman_decode(code, more.data(), n + 8));
+    return static_cast<double>(code.bits.size()) / static_cast<double>(bytes.size());
+  };
+  Rng rng(3);
+  std::vector<uint8_t> normal(20000), even(20000), steep;
+  for (uint8_t& b : normal) b = static_cast<uint8_t>(static_cast<int>(20 * rng.normal()));
+  for (uint8_t& b : even) b = static_cast<uint8_t>(rng.below(256));
+  // Fibonacci numbers make the deepest trees: without a limit the rarest of 20 takes 19 bits.
+  for (size_t a = 1, b = 1, byte = 0; byte < 20; ++byte, b += std::exchange(a, b)) {
+    steep.insert(steep.end(), a, static_cast<uint8_t>(byte));
+  }
+  const double entropy = std::log2(20 * 4.1327);  // log2(sigma sqrt(2 pi e))
+  CHECK(there_and_back(normal) * 8 < entropy + 0.1);
+  CHECK(there_and_back(even) < 1.01);
+  there_and_back(steep);
+  there_and_back({7, 9, 7, 7, 9, 7, 7, 7, 7});
+  const std::vector<uint8_t> same(9, 5);
+  CHECK(runtime::huffman_encode(same.data(), 9).bits.empty());
 }
 
 TEST_CASE("thresholds are where the float function turns") {

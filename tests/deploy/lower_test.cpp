@@ -39,6 +39,8 @@ const std::vector<Case> kCases = {
     {{"nin", "uniform:W8A8", kNin}, 0.05},
     {{"nin_gc", "uniform:W4A8", kGrouped}, 0.05},
     {{"nin", "wbab:W2A2", kNin}, 1e-3},
+    {{"nin", "wbab:W2A2,edges=uniform:8,place=input", kNin}, 0.05},
+    {{"nin_gc", "wbab:W3A2,edges=uniform:8,place=input", kGrouped}, 0.05},
 };
 
 TEST_CASE("a lowered network computes what the network computes") {
@@ -59,13 +61,43 @@ TEST_CASE("a lowered network computes what the network computes") {
 
 TEST_CASE("files are as small as their bits say: NIN with groups, 2.3 MB in float32") {
   const auto bytes = [](const std::string& scheme) {
-    nn::Layer model = net({"nin_gc", scheme});
+    // Normal weights: trained ones have a narrower peak and shorter codes.
+    nn::Layer model = net({.model = "nin_gc", .scheme = scheme, .init = {}});
     return deploy::lower(model, images(1, {32, 32, 3})).report.bytes;
   };
   CHECK(bytes("") <= 2360000);
   CHECK(bytes("wbab:W2A2") <= 210000);
   CHECK(bytes("wbab:W3A2") <= 280000);
-  CHECK(bytes("uniform:W8A8,edges=uniform:8") <= 620000);
+  CHECK(bytes("uniform:W8A8,edges=uniform:8") <= 600000);
+  CHECK(bytes("uniform:W4A8,edges=uniform:8") <= 330000);
+}
+
+TEST_CASE("binary networks with 8-bit edges run in integers from end to end") {
+  for (const auto& [name, options] : {std::pair{"nin", kNin}, std::pair{"nin_gc", kGrouped}}) {
+    const std::string model_name = name;
+    CAPTURE(model_name);
+    nn::Layer model = net({name, "wbab:W2A2,edges=uniform:8,place=input", options});
+    const runtime::Program p = deploy::lower(model, images(1, options.image)).program;
+    std::vector<const runtime::Op*> layers;
+    for (const runtime::Op& op : p.ops) {
+      if (op.kind == runtime::OpKind::conv) layers.push_back(&op);
+    }
+    REQUIRE(layers.size() == 9);
+    const auto type = [&](int32_t b) { return p.buffers[static_cast<size_t>(b)].type; };
+    for (size_t i = 0; i < 8; ++i) {  // the last one reads codes again
+      CAPTURE(i);
+      CHECK(type(layers[i]->inputs[0]) == (i > 0 ? runtime::Type::bits : runtime::Type::u8));
+      CHECK(type(layers[i]->output) == (i < 7 ? runtime::Type::bits : runtime::Type::u8));
+      if (i < 7) CHECK(!layers[i]->finish.falls.empty());  // some batch norms fall
+    }
+  }
+}
+
+TEST_CASE("a float layer in front of signs gives signs") {
+  nn::Layer model = net({"nin", "wbab:W2A2", kNin});
+  const runtime::Program p = deploy::lower(model, images(1, kNin.image)).program;
+  CHECK(p.ops[0].kind == runtime::OpKind::conv);
+  CHECK(p.buffers[static_cast<size_t>(p.ops[0].output)].type == runtime::Type::bits);
 }
 
 TEST_CASE("residual sums stay integer where their operands are quantized") {

@@ -50,12 +50,13 @@ struct NetOptions {
   std::string model, scheme;
   models::Options options = {};
   bool sums = false;  // the scheme is one quantizer for all values, operands of sums too
+  nn::InitOptions init = models::init_options(model);
 };
 
 inline nn::Layer net(const NetOptions& o) {
   nn::Layer model = models::make(o.model, o.options);
   Rng rng(1);
-  nn::init(model, rng, models::init_options(o.model));
+  nn::init(model, rng, o.init);
   age(model, o.options.image);
   if (o.scheme.empty()) return model;
   if (o.sums) {

@@ -44,12 +44,15 @@ class Reference {
   static double finished(const Op& op, const Buffer& out, double raw, float scale, float bias,
                          int64_t channel) {
     const runtime::Finish& f = op.finish;
-    if (out.type == Type::bits) {
-      return raw >= f.threshold[static_cast<size_t>(channel)] ? 1 : -1;
+    if (out.type == Type::bits && !f.threshold.empty()) {
+      const bool falls =
+          !f.falls.empty() && (f.falls[static_cast<size_t>(channel / 8)] >> (channel % 8) & 1);
+      return (raw >= f.threshold[static_cast<size_t>(channel)]) != falls ? 1 : -1;
     }
     float t = static_cast<float>(raw) * scale;
     t = limited(t + bias, f);
     if (out.type == Type::f32) return t;
+    if (out.type == Type::bits) return t >= 0 ? 1 : -1;
     return (f.half_away ? std::round(t) : std::nearbyint(t)) + out.zero;
   }
 
@@ -98,7 +101,7 @@ class Reference {
       }
     }
     const auto channel = static_cast<size_t>(c);
-    const bool bits = out.type == Type::bits;
+    const bool bits = out.type == Type::bits && x.type != Type::f32;
     return finished(op, out, x.type == Type::f32 ? sum : static_cast<double>(whole),
                     bits ? 0 : op.finish.scale[channel], bits ? 0 : op.finish.bias[channel], c);
   }

@@ -102,8 +102,9 @@ Program conv_program(const ConvCase& c) {
                            packed.data());
     }
     bytes.insert(bytes.end(), packed.begin(), packed.end());
-    if (c.out == Type::bits) {
+    if (c.out == Type::bits && c.in != Type::f32) {
       conv.finish.threshold.push_back(static_cast<int32_t>(random() % 21) - 10);
+      if (f % 8 == 0) conv.finish.falls.push_back(static_cast<uint8_t>(random()));
     } else {
       conv.finish.scale.push_back(0.01f * uniform(random));
       conv.finish.bias.push_back(uniform(random));
@@ -140,6 +141,14 @@ const std::vector<ConvCase> kConvs = {
     {Type::bits, Type::u8, Coding::ternary, 9, 8, 72, 42, 3, k3x3},
     {Type::bits, Type::bits, Coding::ternary, 9, 9, 33, 17, 1, k3x2d2},
     {Type::bits, Type::f32, Coding::binary, 3, 3, 320, 64, 1, k3x3},
+    {Type::bits, Type::bits, Coding::binary, 9, 7, 192, 192, 1, k1x1},
+    {Type::bits, Type::bits, Coding::binary, 5, 7, 160, 200, 1, k3x3},
+    {Type::bits, Type::u8, Coding::binary, 6, 6, 128, 120, 2, k1x1},
+    {Type::bits, Type::bits, Coding::binary, 7, 7, 128, 256, 8, k3x3},
+    {Type::bits, Type::f32, Coding::binary, 6, 7, 72, 192, 3, k3x2d2},
+    {Type::f32, Type::bits, Coding::f32, 9, 9, 3, 50, 1, k3x3},
+    {Type::f32, Type::bits, Coding::f32, 5, 6, 20, 20, 20, k3x3},
+    {Type::u8, Type::bits, Coding::s8, 5, 6, 20, 20, 20, k3x3},
     {Type::f32, Type::f32, Coding::f32, 9, 9, 3, 50, 1, k3x3},
     {Type::f32, Type::f32, Coding::f32, 9, 7, 12, 30, 3, k5x5s2},
     {Type::f32, Type::f32, Coding::s8, 8, 8, 24, 24, 24, k3x3},
@@ -158,12 +167,55 @@ TEST_CASE("convolutions of every kind mean what they say") {
   }
 }
 
+TEST_CASE("a session made for one instruction set runs with any other") {
+  const ConvCase c{Type::bits, Type::bits, Coding::binary, 9, 7, 192, 192, 1, k1x1};
+  const Program p = conv_program(c);
+  Rng rng(5);
+  const Tensor x = Tensor::normal({3, c.h, c.w, c.c}, rng), want = meaning(p, x);
+  for (const std::string made : runtime::instruction_sets()) {
+    CAPTURE(made);
+    runtime::force_instruction_set(made.c_str());
+    runtime::Session session(p, 1);
+    for (const std::string used : runtime::instruction_sets()) {
+      CAPTURE(used);
+      const WithIsa forced(used.c_str());
+      CHECK(same_bytes(run(session, x), want));
+    }
+  }
+}
+
 TEST_CASE("sums of 16-bit products would saturate; these do not") {
   ConvCase c{Type::u8, Type::f32, Coding::s8, 4, 4, 64, 16, 1, k3x3};
   Program p = conv_program(c);
   p.ops[1].weights = runtime::Bytes::of(std::vector<uint8_t>(9 * 64 * 16, 0x80));  // -128
   const Tensor x = Tensor::full({2, 4, 4, 64}, 100.0f);                            // code 255
   check_meaning(p, x);
+}
+
+TEST_CASE("shuffles of every type, by halves and one by one") {
+  Rng rng(5);
+  for (const Type type : {Type::f32, Type::u8, Type::bits}) {
+    for (const auto& [channels, groups] : std::vector<std::pair<int32_t, int32_t>>{
+             {64, 2}, {128, 8}, {256, 32}, {192, 64}, {48, 4}, {60, 3}, {96, 6}, {64, 1}}) {
+      const int32_t c = channels, g = groups;
+      CAPTURE(static_cast<int>(type));
+      CAPTURE(c);
+      CAPTURE(g);
+      Program p;
+      p.buffers = {{"image", Type::f32, 3, 2, c},
+                   {"in", type, 3, 2, c, 0.02f, type == Type::u8 ? 117 : 0},
+                   {"out", type, 3, 2, c, 0.02f, type == Type::u8 ? 117 : 0},
+                   {"result", Type::f32, 3, 2, c}};
+      p.input = 0, p.output = 3;
+      Op encode{.name = "encode", .kind = OpKind::convert, .inputs = {0}, .output = 1};
+      if (type == Type::u8) encode.finish = {.scale = {0.02f}, .min = -117, .max = 138};
+      const Op shuffle{
+          .name = "shuffle", .kind = OpKind::shuffle, .inputs = {1}, .output = 2, .groups = g};
+      const Op decode{.name = "decode", .kind = OpKind::convert, .inputs = {2}, .output = 3};
+      p.ops = {encode, shuffle, decode};
+      check_meaning(p, Tensor::normal({2, 3, 2, c}, rng));
+    }
+  }
 }
 
 struct NetCase {
@@ -179,6 +231,7 @@ TEST_CASE("lowered networks mean what they say") {
       {"resnet20", "uniform:W8A8,keep=none", "", {8, 8, 12}, 8},
       {"resnet20", "uniform:8", "", {8, 8, 12}, 8, true},
       {"nin_gc", "wbab:W3A2", "", {64, 64, 64, 64, 64, 64, 64, 64}, 8},
+      {"nin", "wbab:W2A2,edges=uniform:8,place=input", "", {192, 160, 96, 192, 64, 64, 64, 64}, 8},
       {"nin", "wbab:W2A2", "bacp", {32, 24, 48, 40, 32, 32, 64, 32}, 8},
       {"nin", "wbab:W2A2", "acbp", {32, 24, 48, 40, 32, 32, 64, 32}, 8},
       {"nin", "wqaq:W4A4", "", {32, 24, 48, 40, 32, 32, 64, 32}, 8},

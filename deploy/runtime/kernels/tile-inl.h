@@ -192,14 +192,6 @@ void to_code_any(const FinishTile& f) noexcept {
   }
 }
 
-template <class W = V>
-void to_bits(const int32_t* raw, const int32_t* threshold, int64_t count, uint32_t* y) noexcept {
-  if constexpr (W::kFinishes) return W::to_bits(raw, threshold, count, y);
-  uint32_t bits = 0;
-  for (int64_t i = 0; i < count; ++i) bits |= uint32_t{raw[i] >= threshold[i]} << i;
-  *y = bits;
-}
-
 template <bool kAway>
 void add_codes_by(AddCodes f) noexcept {
   for (int64_t i = 0; i < f.n; ++i) {
@@ -245,6 +237,8 @@ void depthwise(const In* const* x, const W* w, int64_t taps, int64_t channels, O
   }
 }
 
+#include "deploy/runtime/kernels/signs-inl.h"
+
 // Tiles of every size up to kRows x kPanels.
 template <class Dot, int R>
 constexpr void fill(TileKernel (&row)[kMaxPanels]) {
@@ -266,10 +260,14 @@ constexpr Kernels make(const char* name) {
   fill_all<typename V::Float>(k.floats);
   fill_all<typename V::Code>(k.codes);
   k.signs = signs;
+  fill_tables(k.tables);
+  k.likes_tables = V::kLikesTables;
   k.float_to_float = to_float<float>;
   k.int_to_float = to_float<int32_t>;
   k.int_to_code = to_code_any<>;
-  k.int_to_bits = to_bits<>;
+  k.int_to_bits = to_bits<int32_t>;
+  k.float_to_bits = to_bits<float>;
+  k.signs_of = signs_of;
   k.add_codes = add_codes;
   k.add_floats = add_floats;
   k.encode = encode;

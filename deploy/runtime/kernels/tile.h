@@ -10,11 +10,13 @@ namespace pare::runtime::kernels {
 inline constexpr int kPanel = 16;   // filters of a panel
 inline constexpr int kMaxRows = 8;  // pixels of a tile
 inline constexpr int kMaxPanels = 3;
+inline constexpr int kWidePanel = 64;       // filters of a panel that tables are looked up for
 inline constexpr int kMaxSignWords = 4096;  // of a window
 
 /// `rows` pixels times `panels` panels. The window of a pixel is `runs` runs of `run` words.
 struct Tile {
   const uint32_t* x;       // window of the first pixel
+  const uint8_t* bytes;    // of tables, in place of x
   int64_t x_pixel;         // words to the window of the next one
   const int64_t* offsets;  // [runs]: words from the window's start
   int64_t runs, run;
@@ -37,6 +39,21 @@ struct FinishTile {
   bool half_away;
   void* y;
   int64_t y_row;  // elements
+};
+
+/// Signs of `rows` pixels, 16 channels to a number; all that is read goes on to a multiple of 16.
+///   of whole numbers  raw >= threshold, not where `falls`
+///   of floats         clamp(scale raw + bias, min, max) >= 0
+struct FinishBits {
+  const void* raw;
+  int64_t raw_row;
+  int64_t rows, count;
+  const int32_t* threshold = nullptr;
+  const uint16_t* falls = nullptr;  // 16 channels to a number
+  const float *scale = nullptr, *bias = nullptr;
+  float min = 0, max = 0;
+  uint16_t* y = nullptr;  // [rows][y_row]
+  int64_t y_row = 0;
 };
 
 /// y = round(clamp(scale_a (a - zero_a) + scale_b (b - zero_b), min, max)) + zero
@@ -76,9 +93,15 @@ struct Kernels {
   TileKernel floats[kMaxRows][kMaxPanels];  // [rows - 1][panels - 1]
   TileKernel codes[kMaxRows][kMaxPanels];
   void (*signs)(const Tile&, int64_t rows, int64_t panels) noexcept;
+  /// Signs as well, four at a time: x, its offsets and runs are bytes, and w is
+  /// [panels][runs * run * 2][kWidePanel] with a byte for each four.
+  TileKernel tables[kMaxRows][kMaxPanels];
+  bool likes_tables;  // where they have less to do than `signs`
   FinishKernel float_to_float, int_to_float, int_to_code;
-  void (*int_to_bits)(const int32_t* raw, const int32_t* threshold, int64_t count,
-                      uint32_t* y) noexcept;  // count <= 16; the bits of y[0]
+  void (*int_to_bits)(const FinishBits&) noexcept;
+  void (*float_to_bits)(const FinishBits&) noexcept;
+  /// The signs of n floats, low bits first, zeros up to a whole byte.
+  void (*signs_of)(const float* x, int64_t n, uint8_t* y) noexcept;
   void (*add_codes)(const AddCodes&) noexcept;
   void (*add_floats)(const AddFloats&) noexcept;
   void (*encode)(const Encode&) noexcept;

@@ -62,6 +62,9 @@ struct V {
 
   static Bits none() { return _mm256_setzero_si256(); }
   static Bits load(const uint32_t* w) { return load_words(w); }
+  static Bits load_bytes(const uint8_t* w) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
+  }
   static Bits differ(const uint32_t* x, Bits w) {
     return _mm256_xor_si256(w, _mm256_set1_epi32(static_cast<int32_t>(*x)));
   }
@@ -86,6 +89,29 @@ struct V {
     const Bits b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(base));
     const Bits rest = _mm256_sub_epi32(b, _mm256_add_epi32(d, d));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), rest);
+  }
+
+  static uint32_t at_least(const int32_t* a, const int32_t* b) {
+    const __m256i less = _mm256_cmpgt_epi32(Code::start(b), Code::start(a));
+    return static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(less))) ^ 255u;
+  }
+  static uint32_t at_least_0(const float* x) {
+    const __m256 not_less = _mm256_cmp_ps(_mm256_loadu_ps(x), _mm256_setzero_ps(), _CMP_GE_OQ);
+    return static_cast<uint32_t>(_mm256_movemask_ps(not_less));
+  }
+
+  static constexpr bool kLikesTables = true;
+  static Bits table(const uint8_t* of_16) {
+    return _mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(of_16)));
+  }
+  static Bits look_up(Bits table, Bits i) { return _mm256_shuffle_epi8(table, i); }
+  static Bits add_bytes(Bits a, Bits b) { return _mm256_add_epi8(a, b); }
+  static void store_rests(int32_t* y, const int32_t* from, Bits d) {
+    const __m128i halves[] = {_mm256_castsi256_si128(d), _mm256_extracti128_si256(d, 1)};
+    for (int i = 0; i < 2; ++i, y += 16, from += 16) {
+      store_rest(y, from, _mm256_cvtepu8_epi32(halves[i]));
+      store_rest(y + 8, from + 8, _mm256_cvtepu8_epi32(_mm_srli_si128(halves[i], 8)));
+    }
   }
 };
 

@@ -33,6 +33,7 @@ struct V {
 
   static Bits none() { return _mm512_setzero_si512(); }
   static Bits load(const uint32_t* w) { return _mm512_loadu_si512(w); }
+  static Bits load_bytes(const uint8_t* w) { return _mm512_loadu_si512(w); }
   static Bits differ(const uint32_t* x, Bits w) {
     return _mm512_xor_si512(w, _mm512_set1_epi32(static_cast<int32_t>(*x)));
   }
@@ -63,6 +64,29 @@ struct V {
     _mm512_storeu_si512(y, _mm512_sub_epi32(_mm512_loadu_si512(base), _mm512_add_epi32(d, d)));
   }
 
+  static uint32_t at_least(const int32_t* a, const int32_t* b) {
+    return _mm512_cmp_epi32_mask(_mm512_loadu_si512(a), _mm512_loadu_si512(b), _MM_CMPINT_NLT);
+  }
+  static uint32_t at_least_0(const float* x) {
+    return _mm512_cmp_ps_mask(_mm512_loadu_ps(x), _mm512_setzero_ps(), _CMP_GE_OQ);
+  }
+
+  static constexpr bool kLikesTables = !kPopcount;
+  static Bits table(const uint8_t* of_16) {
+    return _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(of_16)));
+  }
+  static Bits look_up(Bits table, Bits i) { return _mm512_shuffle_epi8(table, i); }
+  static Bits add_bytes(Bits a, Bits b) { return _mm512_add_epi8(a, b); }
+  /// y = from - 2 d for 64 bytes d
+  static void store_rests(int32_t* y, const int32_t* from, Bits d) {
+    alignas(64) uint8_t bytes[64];  // through memory: extracting takes the port of the tables
+    _mm512_store_si512(bytes, d);
+    for (int i = 0; i < 64; i += 16) {
+      const auto* part = reinterpret_cast<const __m128i*>(bytes + i);
+      store_rest(y + i, from + i, _mm512_cvtepu8_epi32(_mm_load_si128(part)));
+    }
+  }
+
   static void to_code(const FinishTile& f) noexcept {
     const __m512 min = _mm512_set1_ps(f.min), max = _mm512_set1_ps(f.max);
     const __m512i zero = _mm512_set1_epi32(f.zero);
@@ -79,12 +103,5 @@ struct V {
         _mm512_mask_cvtepi32_storeu_epi8(y + i, some, _mm512_add_epi32(q, zero));
       }
     }
-  }
-  static void to_bits(const int32_t* raw, const int32_t* threshold, int64_t count,
-                      uint32_t* y) noexcept {
-    const auto some = static_cast<__mmask16>(count >= 16 ? 0xffff : (1 << count) - 1);
-    const __m512i a = _mm512_maskz_loadu_epi32(some, raw);
-    *y = _mm512_mask_cmp_epi32_mask(some, a, _mm512_maskz_loadu_epi32(some, threshold),
-                                    _MM_CMPINT_NLT);
   }
 };

@@ -12,6 +12,7 @@ struct V {
   static constexpr bool kFinishes = false;
   using Bits [[gnu::vector_size(16)]] = uint32_t;
   using Ints [[gnu::vector_size(16)]] = int32_t;
+  using Bytes [[gnu::vector_size(16)]] = uint8_t;
   using Floats [[gnu::vector_size(16)]] = float;
 
   template <class To, class From>
@@ -56,6 +57,7 @@ struct V {
 
   static Bits none() { return Bits{}; }
   static Bits load(const uint32_t* w) { return read<Bits>(w); }
+  static Bits load_bytes(const uint8_t* w) { return read<Bits>(w); }
   static Bits differ(const uint32_t* x, Bits w) { return w ^ *x; }
   static Bits differ(const uint32_t* x, Bits w, Bits mask) { return (w ^ *x) & mask; }
   static Bits both(Bits a, Bits b) { return a & b; }
@@ -73,6 +75,29 @@ struct V {
   static void store_rest(int32_t* y, const int32_t* base, Bits d) {
     const Ints rest = read<Ints>(base) - (Ints)(d + d);
     std::memcpy(y, &rest, sizeof rest);
+  }
+
+  static uint32_t at_least(const int32_t* a, const int32_t* b) {
+    uint32_t bits = 0;
+    for (int i = 0; i < kLanes; ++i) bits |= uint32_t{a[i] >= b[i]} << i;
+    return bits;
+  }
+  static uint32_t at_least_0(const float* x) {
+    uint32_t bits = 0;
+    for (int i = 0; i < kLanes; ++i) bits |= uint32_t{x[i] >= 0} << i;
+    return bits;
+  }
+
+  static constexpr bool kLikesTables = false;
+  static Bits table(const uint8_t* of_16) { return read<Bits>(of_16); }
+  static Bits look_up(Bits table, Bits i) {
+    Bytes y;
+    for (int k = 0; k < 16; ++k) y[k] = ((Bytes)table)[((Bytes)i)[k]];
+    return (Bits)y;
+  }
+  static Bits add_bytes(Bits a, Bits b) { return (Bits)((Bytes)a + (Bytes)b); }
+  static void store_rests(int32_t* y, const int32_t* from, Bits d) {
+    for (int i = 0; i < 16; ++i) y[i] = from[i] - 2 * ((Bytes)d)[i];
   }
 };
 
