@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 namespace pare {
 
 void DataArgs::fields(cli::Fields& f, bool training) {
@@ -46,6 +48,10 @@ std::string DataArgs::name() const {
 
 std::string DataArgs::normalization() const {
   return normalize.empty() ? datasets::default_normalize(name()) : normalize;
+}
+
+bool DataArgs::is_there() const {
+  return name() == "synthetic" || std::filesystem::is_directory(folder());
 }
 
 std::shared_ptr<const datasets::ImageSet> load_split(const DataArgs& args, datasets::Split split) {

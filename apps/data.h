@@ -26,6 +26,8 @@ struct DataArgs {
   std::string normalization() const;
   /// Where the files are: --data, or data/ below the working directory.
   std::string folder() const { return data.empty() ? "data" : data; }
+  /// Drawn by the program, or that folder exists.
+  bool is_there() const;
 };
 
 std::shared_ptr<const datasets::ImageSet> load_split(const DataArgs& args, datasets::Split split);

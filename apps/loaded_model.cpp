@@ -52,20 +52,24 @@ LoadedModel load_onnx(ModelArgs& args, DataArgs& data, const cli::Given& given,
 }  // namespace
 
 LoadedModel load_model(ModelArgs& args, DataArgs& data, const cli::Given& given,
-                       const std::string& weights) {
+                       const std::string& weights, WithImages with) {
   if (is_onnx_file(weights)) return load_onnx(args, data, given, weights);
   args.quant = canonical_quant(args.quant);
   const safetensors::File file = safetensors::read(weights);
   ModelCard card = card_of(args, data, given, file, weights);
   const bool ours = !card.dataset.empty();
-  const auto images = load_split(data, datasets::Split::test);
-  PARE_CHECK(
-      !ours || (card.classes == images->classes() && card.image.dim(-1) == images->image.dim(-1)),
-      weights, ": was made for ", card.classes, " classes and ", card.image.dim(-1), " channels, ",
-      data.name(), " has ", images->classes(), " and ", images->image.dim(-1));
+  const bool without = with == WithImages::if_there && ours && !data.is_there();
+  const auto images = without ? nullptr : load_split(data, datasets::Split::test);
+  PARE_CHECK(!ours || !images ||
+                 (card.classes == images->classes() && card.image.dim(-1) == images->image.dim(-1)),
+             weights, ": was made for ", card.classes, " classes and ", card.image.dim(-1),
+             " channels, ", data.name(), " has ", images->classes(), " and ",
+             images->image.dim(-1));
   card.args = args;
-  card.classes = images->classes();
-  card.image = images->image;
+  if (images) {
+    card.classes = images->classes();
+    card.image = images->image;
+  }
   nn::Layer model = build_float(card);
   quantize(model, card);
   load_weights(model, file, weights);

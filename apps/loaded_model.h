@@ -14,13 +14,16 @@ struct LoadedModel {
   ModelCard card;
   nn::Metadata metadata;  // all that the file says
   nn::Layer model;
-  std::shared_ptr<const datasets::ImageSet> images;
+  std::shared_ptr<const datasets::ImageSet> images;  // to test on; null: see WithImages
 };
+
+/// if_there: a model whose file says what images it is for may do without them.
+enum class WithImages { always, if_there };
 
 /// A checkpoint says what it holds and what it was trained on; so does an ONNX file written here;
 /// for other files the flags must. `args` and `data` take over what the file says.
 LoadedModel load_model(ModelArgs& args, DataArgs& data, const cli::Given& given,
-                       const std::string& weights);
+                       const std::string& weights, WithImages with = WithImages::always);
 
 /// "pare eval  avx512, 2 threads"
 std::string program_line(const std::string& program);

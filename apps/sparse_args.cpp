@@ -98,15 +98,20 @@ void SparseTraining::after_step(double progress) {
 }
 
 void separate_gates(std::vector<nn::ParamGroup>& groups) {
-  nn::ParamGroup gates;
-  const auto is_gate = [](const nn::NamedTensor& p) {
-    return p.name.ends_with(".compactor") || p.name.ends_with(".log_alpha");
+  constexpr float kCompactorMomentum = 0.99f;
+  nn::ParamGroup switches{.params = {}}, compactors{.params = {}, .momentum = kCompactorMomentum};
+  const auto take = [&groups](const char* name, nn::ParamGroup& to) {
+    const auto fits = [name](const nn::NamedTensor& p) { return p.name.ends_with(name); };
+    for (nn::ParamGroup& g : groups) {
+      std::copy_if(g.params.begin(), g.params.end(), std::back_inserter(to.params), fits);
+      std::erase_if(g.params, fits);
+    }
   };
-  for (nn::ParamGroup& g : groups) {
-    std::copy_if(g.params.begin(), g.params.end(), std::back_inserter(gates.params), is_gate);
-    std::erase_if(g.params, is_gate);
+  take(".log_alpha", switches);
+  take(".compactor", compactors);
+  for (nn::ParamGroup* g : {&switches, &compactors}) {
+    if (!g->params.empty()) groups.push_back(std::move(*g));
   }
-  if (!gates.params.empty()) groups.push_back(std::move(gates));
 }
 
 }  // namespace pare

@@ -20,13 +20,13 @@ class Adam final : public Optimizer {
 
  private:
   void update(Tensor& p, const Tensor& grad, std::vector<Tensor>& slots, float lr,
-              float weight_decay, int64_t step) override {
+              const ParamGroup& group, int64_t step) override {
     const double t = static_cast<double>(step);
     const double correction1 = 1 - std::pow(opt_.beta1, t);
     const double correction2 = 1 - std::pow(opt_.beta2, t);
     const kernels::AdamStep s{
-        .shrink = decoupled_ ? static_cast<float>(1 - double{lr} * weight_decay) : 1.0f,
-        .decay = decoupled_ ? 0.0f : weight_decay,
+        .shrink = decoupled_ ? static_cast<float>(1 - double{lr} * group.weight_decay) : 1.0f,
+        .decay = decoupled_ ? 0.0f : group.weight_decay,
         .take1 = static_cast<float>(1 - opt_.beta1),
         .keep2 = static_cast<float>(opt_.beta2),
         .take2 = static_cast<float>(1 - opt_.beta2),

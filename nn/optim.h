@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,8 @@ namespace pare::nn {
 struct ParamGroup {
   std::vector<NamedTensor> params;
   float weight_decay = 0.0f;
-  float lr_scale = 1.0f;  // times the optimizer's learning rate
+  float lr_scale = 1.0f;               // times the optimizer's learning rate
+  std::optional<float> momentum = {};  // instead of the optimizer's, of sgd
 };
 
 /// One group, or two when decay_norm_and_bias is false: one-dimensional parameters (biases, batch
@@ -46,9 +48,9 @@ class Optimizer {
   /// Each parameter gets one tensor per slot ("momentum"; "m", "v"), zero at the start.
   Optimizer(std::vector<ParamGroup> groups, std::vector<std::string> slots, float lr);
 
-  /// Changes p and its slots; `step` counts this parameter's updates from 1.
+  /// Changes p, of this group, and its slots; `step` counts this parameter's updates from 1.
   virtual void update(Tensor& p, const Tensor& grad, std::vector<Tensor>& slots, float lr,
-                      float weight_decay, int64_t step) = 0;
+                      const ParamGroup& group, int64_t step) = 0;
 
  private:
   struct State {

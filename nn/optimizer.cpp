@@ -44,7 +44,7 @@ void Optimizer::step() {
     for (auto& [name, p] : g.params) {
       if (!p.grad()) continue;
       State& state = state_.at(name);
-      update(p, p.grad(), state.slots, lr_ * g.lr_scale, g.weight_decay, ++state.step);
+      update(p, p.grad(), state.slots, lr_ * g.lr_scale, g, ++state.step);
     }
   }
   ++steps_;

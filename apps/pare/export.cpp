@@ -207,7 +207,8 @@ void ExportArgs::check(const cli::Given& given) const {
 Json export_model(ExportArgs& args, const cli::Given& given, Console& console) {
   args.check(given);
   set_num_threads(static_cast<int>(args.threads));
-  LoadedModel loaded = load_model(args.model, args.data, given, args.weights);
+  const WithImages with = args.test ? WithImages::always : WithImages::if_there;
+  LoadedModel loaded = load_model(args.model, args.data, given, args.weights, with);
   console.entry("model", fmt::format("{}  from {}", args.model.model, args.weights));
   const std::string quantized = loaded.card.quantized();
   if (!quantized.empty()) console.entry("quantized", quantized);

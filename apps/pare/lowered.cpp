@@ -9,7 +9,7 @@ deploy::Lowered lower_loaded(LoadedModel& loaded, const DataArgs& data) {
   deploy::Lowered lowered =
       deploy::lower(loaded.model, Tensor::zeros({1, image[0], image[1], image[2]}));
   lowered.program.name = loaded.card.args.model;
-  lowered.program.labels = loaded.images->class_names;
+  if (loaded.images) lowered.program.labels = loaded.images->class_names;
   const datasets::Normalize n = datasets::normalize_preset(data.normalization());
   lowered.program.mean.assign(n.mean.begin(), n.mean.begin() + image[2]);
   lowered.program.std.assign(n.std.begin(), n.std.begin() + image[2]);

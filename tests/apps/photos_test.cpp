@@ -58,6 +58,18 @@ TEST_CASE("photographs: classes from the folder, the recipe from the data set") 
   REQUIRE(e.code == 0);
   CHECK(e.json()["images"] == 6);
   CHECK(e.json()["skipped"] == 0);
+
+  // So does what is exported, also where the photographs are not.
+  fs::rename(dir.path / "photos", dir.path / "gone");
+  for (const char* to : {"onnx", "pare"}) {
+    const Result x = run(
+        dir, str("pare export --weights a/best.safetensors --to ", to, " --out m.", to, " --json"));
+    INFO(x.err);
+    CHECK(x.code == 0);
+  }
+  CHECK(run(dir, "pare export --test --weights a/best.safetensors --to onnx --out t.onnx")
+            .says("there is no folder"));
+  fs::rename(dir.path / "gone", dir.path / "photos");
   CHECK(e.json()["top1"].get<double>() == r.json()["best_top1"].get<double>());
   const Result none = run(dir, "pare train" + kSmall + "--recipe none --out b");
   REQUIRE(none.code == 0);

@@ -192,8 +192,10 @@ TEST_CASE("gates are trained, tested, resumed and merged") {
                          kind + tiny)
                 .code == 0);
     const auto same = safetensors::read(dir / "r/last.safetensors").entries;
-    for (const auto& [name, entry] : safetensors::read(dir / "once/last.safetensors").entries) {
-      if (name != "train.state") CHECK_MESSAGE(same.at(name).bytes == entry.bytes, name);
+    for (const auto& item : safetensors::read(dir / "once/last.safetensors").entries) {
+      const std::string& name = item.first;
+      CAPTURE(name);
+      if (name != "train.state") CHECK(same.at(name).bytes == item.second.bytes);
     }
     r = run(dir, "pare eval --weights r/last.safetensors --test-limit 100 --json");
     REQUIRE(r.code == 0);

@@ -110,6 +110,24 @@ bool equal_weights(const Layer& a, const Layer& b) {
 
 }  // namespace
 
+TEST_CASE("sgd: a group may have a momentum of its own") {
+  for (const float others : {0.5f, 0.0f}) {
+    Problem own, all;
+    std::vector<ParamGroup> groups = own.groups(0.1f);
+    groups[0].momentum = 0.99f;
+    const auto a = sgd(groups, {.lr = 0.1f, .momentum = others});
+    const auto b = sgd(all.groups(0.1f), {.lr = 0.1f, .momentum = 0.99f});
+    for (size_t i = 0; i < own.grads.size(); ++i) own.step(*a, i), all.step(*b, i);
+    CHECK(own.p == all.p);
+  }
+  const auto with = [](float momentum) {
+    std::vector<ParamGroup> groups = Problem().groups(0);
+    groups[0].momentum = momentum;
+    return message_of([&] { sgd(groups, {}); });
+  };
+  CHECK(contains(with(1.0f), "momentum must be in 0..1, got 1"));
+}
+
 TEST_CASE("sgd follows its formula") {
   struct Case {
     float momentum, dampening, decay;
