@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "deploy/onnx/export.h"
 #include "deploy/onnx/fixed_quantizer.h"
 #include "nn/state.h"
 #include "quant/fold_bn.h"
-#include "deploy/onnx/export.h"
 #include "tests/onnx/zoo.h"
 #include "tests/support/message.h"
 
