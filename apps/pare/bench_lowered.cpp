@@ -58,8 +58,8 @@ nn::Layer build(const LoweredJob& job, const std::string& precision) {
              "', expected fp32, int8, w4, ternary, binary or own, or bf16 alone");
   const bool own = precision == "own";
   const bool quantized = !job.card.quantized().empty();
-  PARE_CHECK(own || !quantized, "--precision ", precision, " is for a model in float32, this one ",
-             "is quantized (", job.card.quantized(), ")", hint("--precision own measures it"));
+  PARE_CHECK(own || !quantized, "--precision says how a model in float32 is lowered, this one is ",
+             "quantized already (", job.card.quantized(), ")", hint("--precision own measures it"));
   PARE_CHECK(!own || quantized, "--precision own needs a model that is quantized",
              hint("add --quant, or the --weights of pare quantize"));
   Rng rng(1);
