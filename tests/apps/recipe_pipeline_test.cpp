@@ -82,19 +82,15 @@ TEST_CASE("recipe: slim, prune, refine, quantize while training, fold, export") 
   }
 }
 
-TEST_CASE("recipe: an ONNX file that cannot be read back has no accuracy") {
+TEST_CASE("recipe: the ONNX file of a binary network is read back and tested") {
   const TempDir dir;
   write(dir,
         "  - train: {model: nin, widths: [8, 8, 8, 8, 8, 8, 8, 8], quant: \"wbab:W2A2\", "
         "epochs: 1}\n  - export: {}\n");
-  CHECK(done(dir)["stages"][1]["top1"].is_null());
-  const Result again = run(dir, "pare recipe r.yaml --out o");
-  CHECK(again.code == 0);
-  const size_t row = again.out.rfind("\nexport");
-  REQUIRE(row != std::string::npos);
-  CHECK(again.out.substr(row, 30).find(" - ") != std::string::npos);
+  const Json stages = done(dir)["stages"];
+  CHECK(stages[1]["top1"] == stages[0]["top1"]);
   const Json report = Json::parse(slurp(dir / "o/02-export/result.json"))["report"];
-  CHECK(report["untested"].get<std::string>().find("GreaterOrEqual") != std::string::npos);
+  CHECK(!report.contains("untested"));
 }
 
 TEST_CASE("recipe: teachers are other stages, quantizers need no training, two files come out") {
