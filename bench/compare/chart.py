@@ -154,6 +154,8 @@ def caption(out):
 
 def draw(out):
     """File name to SVG, for what has been measured."""
+    if not out["steps"] and not out["layers"]:
+        return {}
     charts, about = {}, caption(out)
     turns = f"Median of {out['rounds']} rounds in turn, flush-to-zero on all sides"
     if out["steps"]:

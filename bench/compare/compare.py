@@ -145,7 +145,7 @@ class Comparison:
                                 size, threads], threads) for name in ["fp32", "int8"]]
         take_turns(rivals, self.args.rounds, self.args.steps or 5)
         results = [rival.finish() for rival in rivals]
-        self.out["machine"]["commit"] = results[0]["commit"]
+        self.out["machine"].update(isa=results[0]["isa"], commit=results[0]["commit"])
         self.out["versions"]["ONNX Runtime"] = results[1]["version"]
         onnx = {r.name: spread([job.batch / s for s in r.seconds["infer"]]) for r in rivals[1:]}
         pare = {name: spread([job.batch / s for s in seconds])
