@@ -9,8 +9,8 @@
 
 namespace pare {
 
-/// value = step[k] i,   i whole,  lo <= i <= hi,  lo <= 0 <= hi;   k is the index of the first axis
-/// or, with one step, 0. NaN stays NaN.
+/// value = step[k] i,   i whole,  lo <= i <= hi,  lo <= 0 <= hi,   step >= 0;   k is the index of
+/// the first axis or, with one step, 0. NaN stays NaN.
 struct IntegerGrid {
   float lo, hi;
   std::vector<float> step;

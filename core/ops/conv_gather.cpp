@@ -1,6 +1,7 @@
 #include "core/ops/conv_gather.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -68,7 +69,9 @@ Tensor pack(const GatherPlan& plan, const GatherPass& pass, const float* w) {
 }
 
 /// Multiples of 0, or of what a float can't divide by, are all 0.
-float inverse_of(float step) { return step < std::numeric_limits<float>::min() ? 0.0f : 1 / step; }
+float inverse_of(float step) {
+  return std::fabs(step) < std::numeric_limits<float>::min() ? 0.0f : 1 / step;
+}
 
 /// Likewise as bytes, and what turns their sums into values: see kernels::GatherWeights.
 struct PackedBytes {
