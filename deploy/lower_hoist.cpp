@@ -33,6 +33,7 @@ bool merge_equal(Network& net) {
       if (!is_quantizer(net[j]) || net[j].inputs != net[i].inputs) continue;
       if (!same_codes(net[i], net[j]) || (net.users(j).empty() && j != net.output)) continue;
       redirect(net, j, i);
+      net[j].inputs.clear();  // nobody reads it, so it is no user of what it read
       return true;
     }
   }

@@ -26,8 +26,8 @@ class Conv {
   };
   /// Where the windows of a unit are: row r, column c at x + (r - r0) row + c column.
   struct Source {
-    const uint32_t* x;
-    int64_t row, column;
+    const uint8_t* x;
+    int64_t row, column;  // bytes
   };
 
   void lay_out();
@@ -36,22 +36,22 @@ class Conv {
   void place(int64_t filter, const int8_t* w, const float* floats);
   void build_base(const std::vector<int8_t>& weights);
   void build_finish(const Op& op);
-  /// Of a group, within a pixel. Groups of signs may share words with their neighbours.
-  int64_t first_word(int64_t group) const;
+  /// Of a group, in bytes within a pixel. Groups of signs may share words with their neighbours.
+  int64_t first_byte(int64_t group) const;
   /// Where a filter stands among all that have a lane: those of each group begin a panel.
   int64_t padded(int64_t filter) const;
   int64_t padded_channels() const;
 
   Unit unit_of(int64_t unit) const;
   Source source(const Unit& u, const uint8_t* x, std::vector<uint32_t>& scratch) const;
-  void pack_row(const uint8_t* x, uint32_t* to) const;
   void run_panels(const Unit& u, const Source& s, int64_t group, int64_t panel, int64_t panels,
                   uint8_t* y) const;
   void run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const;
-  void finish(const void* raw, int64_t raw_row, int64_t rows, int64_t r, int64_t c, int64_t channel,
-              int64_t count, uint8_t* y) const;
-  void finish_bits(const void* raw, int64_t raw_row, int64_t rows, uint8_t* pixel, int64_t channel,
-                   int64_t count) const;
+  /// What becomes of `count` sums from a channel on; where they come from and go to is left open.
+  kernels::FinishTile finish_of(int64_t channel, int64_t count) const;
+  void finish(kernels::FinishTile& f, const void* raw, int64_t rows, int64_t channel,
+              uint8_t* pixel) const;
+  void finish_bits(const kernels::FinishTile& f, int64_t channel, uint8_t* pixel) const;
 
   Kind kind_ = Kind::floats;
   Coding coding_;
@@ -60,10 +60,11 @@ class Conv {
   Window w_;
   int64_t groups_, in_of_group_, out_of_group_;
   int64_t h_, width_, oh_, ow_;  // as run: a 1x1 convolution sees one long row
-  int64_t pixel_words_ = 0, group_words_ = 0, row_words_ = 0;
-  int64_t panel_ = kernels::kPanel;  // filters of one
+  int64_t pixel_bytes_ = 0, group_bytes_ = 0, row_bytes_ = 0;  // as tiles read them
+  int64_t panel_ = kernels::kPanel;                            // filters of one
   int64_t panels_of_group_ = 0, panel_words_ = 0;
   bool direct_ = false, flat_ = false, masked_ = false, tables_ = false;
+  bool joined_ = false;  // the pixels of a row of the window are one run
   int64_t runs_ = 0, run_ = 0;
   std::vector<int64_t> offsets_;
   std::vector<uint32_t> panels_, masks_;

@@ -80,38 +80,37 @@ void Conv::lay_out() {
     ow_ *= std::exchange(oh_, 1);
   }
   if (kind_ == Kind::signs) {
-    pixel_words_ = divide_up(in_.c, 32);
     // All groups see as many words as the one that is spread over the most.
     for (int64_t g = 0; g < groups_; ++g) {
       const int64_t from = g * in_of_group_, to = from + in_of_group_;
-      group_words_ = std::max(group_words_, divide_up(to, 32) - from / 32);
+      group_bytes_ = std::max(group_bytes_, (divide_up(to, 32) - from / 32) * 4);
     }
     masked_ = coding_ == Coding::ternary || (groups_ > 1 && in_of_group_ % 32 != 0);
   } else {
-    group_words_ = kind_ == Kind::codes ? divide_up(in_of_group_, 4) : in_of_group_;
-    pixel_words_ = groups_ * group_words_;
+    group_bytes_ = in_of_group_ * (in_.type == Type::f32 ? 4 : 1);
   }
-  const bool as_stored = kind_ != Kind::codes || in_of_group_ % 4 == 0;
-  direct_ = w_.ph == 0 && w_.pw == 0 && as_stored;
-  row_words_ = (width_ + 2 * w_.pw) * pixel_words_;
+  pixel_bytes_ = in_.pixel_bytes();
+  direct_ = w_.ph == 0 && w_.pw == 0;
+  row_bytes_ = (width_ + 2 * w_.pw) * pixel_bytes_;
   lay_out_panels();
 }
 
 void Conv::lay_out_panels() {
   const int64_t taps = int64_t{w_.kh} * w_.kw;
   // Tables see the bytes of their group and no others, and need no masks.
-  const int64_t group_bytes = groups_ == 1 ? pixel_words_ * 4 : in_of_group_ / 8;
+  const int64_t table_bytes = groups_ == 1 ? pixel_bytes_ : in_of_group_ / 8;
   tables_ = kind_ == Kind::signs && coding_ == Coding::binary && kernels::active().likes_tables &&
             (groups_ == 1 || in_of_group_ % 8 == 0) &&
-            tables_are_faster(taps * group_bytes, taps * group_words_, out_of_group_);
+            tables_are_faster(taps * table_bytes, taps * group_bytes_ / 4, out_of_group_);
   masked_ = masked_ && !tables_;
-  const int64_t unit = tables_ ? 4 : 1, each = tables_ ? group_bytes : group_words_;
-  const bool joined = groups_ == 1 && w_.dw == 1;
-  runs_ = joined ? w_.kh : taps;
-  run_ = joined ? w_.kw * each : each;
+  // The last word of a run may hold bytes of what follows, which meet weights of zero.
+  joined_ = groups_ == 1 && w_.dw == 1;
+  runs_ = joined_ ? w_.kh : taps;
+  const int64_t bytes = (joined_ ? w_.kw : 1) * (tables_ ? table_bytes : group_bytes_);
+  run_ = tables_ ? bytes : divide_up(bytes, 4);
   for (int64_t i = 0; i < w_.kh; ++i) {
-    for (int64_t j = 0; j < (joined ? 1 : w_.kw); ++j) {
-      offsets_.push_back((i * w_.dh * row_words_ + j * w_.dw * pixel_words_) * unit);
+    for (int64_t j = 0; j < (joined_ ? 1 : w_.kw); ++j) {
+      offsets_.push_back(i * w_.dh * row_bytes_ + j * w_.dw * pixel_bytes_);
     }
   }
   panel_ = tables_ ? kWidePanel : kPanel;
@@ -119,9 +118,10 @@ void Conv::lay_out_panels() {
   panel_words_ = runs_ * run_ * (tables_ ? 2 * kWidePanel / 4 : kPanel);
 }
 
-int64_t Conv::first_word(int64_t group) const {
-  if (kind_ != Kind::signs) return group * group_words_;
-  return std::min(group * in_of_group_ / 32, pixel_words_ - group_words_);
+int64_t Conv::first_byte(int64_t group) const {
+  if (kind_ != Kind::signs) return group * group_bytes_;
+  if (tables_) return group * in_of_group_ / 8;
+  return std::min(group * in_of_group_ / 32 * 4, pixel_bytes_ - group_bytes_);
 }
 
 int64_t Conv::padded_channels() const {
@@ -139,24 +139,27 @@ void Conv::place(int64_t filter, const int8_t* w, const float* floats) {
   const int64_t at = padded(filter), lane = at % panel_;
   uint32_t* panel = panels_.data() + at / panel_ * panel_words_;
   uint32_t* mask = masked_ ? masks_.data() + at / kPanel * panel_words_ : nullptr;
-  const int64_t group = filter / out_of_group_, first = first_word(group);
+  const int64_t group = filter / out_of_group_, first = first_byte(group);
   const int64_t fours_of_tap = runs_ * run_ * 2 / (int64_t{w_.kh} * w_.kw);  // of tables
   for (int64_t tap = 0; tap < int64_t{w_.kh} * w_.kw; ++tap) {
+    const int64_t run = joined_ ? tap / w_.kw : tap;
+    const int64_t begin = joined_ ? tap % w_.kw * group_bytes_ : 0;  // of the tap in its run
+    const auto word = [&](int64_t byte) { return (run * run_ + byte / 4) * kPanel + lane; };
     for (int64_t i = 0; i < in_of_group_; ++i) {
       const int64_t from = tap * in_of_group_ + i;
-      const auto word = [&](int64_t k) { return (tap * group_words_ + k) * kPanel + lane; };
       if (tables_) {
         auto* bytes = reinterpret_cast<uint8_t*>(panel);
         uint8_t& four = bytes[(tap * fours_of_tap + i / 4) * kWidePanel + lane];
         four = static_cast<uint8_t>(four | (w[from] > 0) << (i % 4));
       } else if (kind_ == Kind::floats) {
-        panel[word(i)] = std::bit_cast<uint32_t>(floats[from]);
+        panel[word(begin + 4 * i)] = std::bit_cast<uint32_t>(floats[from]);
       } else if (kind_ == Kind::codes) {
-        panel[word(i / 4)] |= uint32_t{static_cast<uint8_t>(w[from])} << (8 * (i % 4));
+        const int64_t byte = begin + i;
+        panel[word(byte)] |= uint32_t{static_cast<uint8_t>(w[from])} << (8 * (byte % 4));
       } else {
-        const int64_t bit = group * in_of_group_ + i - first * 32;
-        panel[word(bit / 32)] |= uint32_t{w[from] > 0} << (bit % 32);
-        if (mask) mask[word(bit / 32)] |= uint32_t{w[from] != 0} << (bit % 32);
+        const int64_t bit = (begin - first) * 8 + group * in_of_group_ + i;
+        panel[word(bit / 8)] |= uint32_t{w[from] > 0} << (bit % 32);
+        if (mask) mask[word(bit / 8)] |= uint32_t{w[from] != 0} << (bit % 32);
       }
     }
   }

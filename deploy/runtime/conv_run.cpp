@@ -11,6 +11,7 @@ namespace pare::runtime {
 using kernels::kMaxPanels;
 using kernels::kMaxRows;
 using kernels::kPanel;
+using kernels::kTableRows;
 using kernels::kWidePanel;
 
 namespace {
@@ -35,82 +36,72 @@ int64_t even_share(int64_t left, int64_t most) {
 
 int64_t Conv::units() const {
   if (flat_) return (ow_ + kFlatPixels - 1) / kFlatPixels;
-  const int64_t rows = rows_of_band(row_words_ * 4, w_.sh, oh_);
+  const int64_t rows = rows_of_band(row_bytes_, w_.sh, oh_);
   return (oh_ + rows - 1) / rows;
 }
 
 Conv::Unit Conv::unit_of(int64_t unit) const {
   if (flat_) return {0, 1, unit * kFlatPixels, std::min(ow_, (unit + 1) * kFlatPixels)};
-  const int64_t rows = rows_of_band(row_words_ * 4, w_.sh, oh_);
+  const int64_t rows = rows_of_band(row_bytes_, w_.sh, oh_);
   return {unit * rows, std::min(oh_, (unit + 1) * rows), 0, ow_};
 }
 
-/// A row of the image as words; codes of groups that are no multiple of four are spread.
-void Conv::pack_row(const uint8_t* x, uint32_t* to) const {
-  if (kind_ != Kind::codes || in_of_group_ % 4 == 0) {
-    std::memcpy(to, x, static_cast<size_t>(width_ * pixel_words_) * 4);
-    return;
-  }
-  auto* bytes = reinterpret_cast<uint8_t*>(to);
-  for (int64_t i = 0; i < width_ * groups_; ++i) {
-    for (int64_t c = 0; c < in_of_group_; ++c) bytes[c] = x[c];
-    x += in_of_group_;
-    bytes += group_words_ * 4;
-  }
-}
-
 Conv::Source Conv::source(const Unit& u, const uint8_t* x, std::vector<uint32_t>& scratch) const {
-  const int64_t stride = w_.sh * row_words_, column = w_.sw * pixel_words_;
-  if (direct_) {
-    const auto* words = reinterpret_cast<const uint32_t*>(x);
-    return {words + u.r0 * stride, stride, column};
-  }
+  const int64_t stride = w_.sh * row_bytes_, column = w_.sw * pixel_bytes_;
+  if (direct_) return {x + u.r0 * stride, stride, column};
   const int64_t first = u.r0 * w_.sh - w_.ph;
   const int64_t rows = (u.r1 - u.r0 - 1) * w_.sh + (w_.kh - 1) * w_.dh + 1;
-  const auto words = static_cast<size_t>(rows * row_words_);
+  // The last word of the last window may end behind the last pixel.
+  const auto words = static_cast<size_t>(rows * row_bytes_ / 4 + 2);
   if (scratch.size() < words) scratch.resize(words);
-  const uint32_t outside =
-      kind_ == Kind::codes ? static_cast<uint32_t>(in_.zero) * 0x01010101u : 0u;
-  const int64_t row_bytes = width_ * in_.pixel_bytes(), margin = w_.pw * pixel_words_;
-  for (int64_t r = 0; r < rows; ++r) {
-    uint32_t* to = scratch.data() + r * row_words_;
-    const int64_t from = first + r;
-    if (from < 0 || from >= h_) {
-      std::fill(to, to + row_words_, outside);
+  auto* to = reinterpret_cast<uint8_t*>(scratch.data());
+  const int outside = kind_ == Kind::codes ? in_.zero : 0;
+  const auto row_bytes = static_cast<size_t>(row_bytes_);
+  const auto margin = static_cast<size_t>(w_.pw * pixel_bytes_), inner = row_bytes - 2 * margin;
+  for (int64_t r = first; r < first + rows; ++r, to += row_bytes) {
+    if (r < 0 || r >= h_) {
+      std::memset(to, outside, row_bytes);
       continue;
     }
-    std::fill(to, to + margin, outside);
-    pack_row(x + from * row_bytes, to + margin);
-    std::fill(to + row_words_ - margin, to + row_words_, outside);
+    std::memset(to, outside, margin);
+    std::memcpy(to + margin, x + r * static_cast<int64_t>(inner), inner);
+    std::memset(to + margin + inner, outside, margin);
   }
-  return {scratch.data(), stride, column};
+  return {reinterpret_cast<const uint8_t*>(scratch.data()), stride, column};
 }
 
-void Conv::finish(const void* raw, int64_t raw_row, int64_t rows, int64_t r, int64_t c,
-                  int64_t channel, int64_t count, uint8_t* y) const {
-  const kernels::Kernels& k = kernels::active();
+kernels::FinishTile Conv::finish_of(int64_t channel, int64_t count) const {
   const auto at = static_cast<size_t>(padded(channel));
-  uint8_t* pixel = y + (r * ow_ + c) * out_.pixel_bytes();
-  if (out_.type == Type::bits) return finish_bits(raw, raw_row, rows, pixel, channel, count);
-  const int64_t element = out_.type == Type::f32 ? 4 : 1;
-  const kernels::FinishTile f{
-      raw,  raw_row, rows,      count,      scale_.data() + at,        bias_.data() + at,
-      min_, max_,    out_.zero, half_away_, pixel + channel * element, out_.c};
+  kernels::FinishTile f{};
+  f.count = count;
+  if (!scale_.empty()) f.scale = scale_.data() + at, f.bias = bias_.data() + at;
+  f.min = min_, f.max = max_, f.zero = out_.zero, f.half_away = half_away_;
+  f.y_row = out_.c;
+  return f;
+}
+
+/// `pixel` is where the first of `rows` pixels goes.
+void Conv::finish(kernels::FinishTile& f, const void* raw, int64_t rows, int64_t channel,
+                  uint8_t* pixel) const {
+  const kernels::Kernels& k = kernels::active();
+  f.raw = raw, f.rows = rows;
+  if (out_.type == Type::bits) return finish_bits(f, channel, pixel);
+  f.y = pixel + channel * (out_.type == Type::f32 ? 4 : 1);
   if (in_.type == Type::f32) return k.float_to_float(f);
   (out_.type == Type::f32 ? k.int_to_float : k.int_to_code)(f);
 }
 
-void Conv::finish_bits(const void* raw, int64_t raw_row, int64_t rows, uint8_t* pixel,
-                       int64_t channel, int64_t count) const {
+void Conv::finish_bits(const kernels::FinishTile& tile, int64_t channel, uint8_t* pixel) const {
   const auto at = static_cast<size_t>(padded(channel));
-  const int64_t numbers = (count + kPanel - 1) / kPanel, row_bytes = out_.pixel_bytes();
+  const int64_t numbers = (tile.count + kPanel - 1) / kPanel, row_bytes = out_.pixel_bytes();
   const bool whole = channel % kPanel == 0;  // else they are shifted into their places
   constexpr int64_t kMost = kMaxPanels * kWidePanel / kPanel;
   uint16_t apart[kMaxRows * kMost];
   const bool floats = in_.type == Type::f32;
-  kernels::FinishBits f{.raw = raw, .raw_row = raw_row, .rows = rows, .count = count};
+  kernels::FinishBits f{
+      .raw = tile.raw, .raw_row = tile.raw_row, .rows = tile.rows, .count = tile.count};
   if (floats) {
-    f.scale = scale_.data() + at, f.bias = bias_.data() + at, f.min = min_, f.max = max_;
+    f.scale = tile.scale, f.bias = tile.bias, f.min = min_, f.max = max_;
   } else {
     f.threshold = threshold_.data() + at, f.falls = falls_.data() + at / kPanel;
   }
@@ -118,7 +109,7 @@ void Conv::finish_bits(const void* raw, int64_t raw_row, int64_t rows, uint8_t* 
   f.y_row = whole ? row_bytes / 2 : numbers;
   const kernels::Kernels& k = kernels::active();
   (floats ? k.float_to_bits : k.int_to_bits)(f);
-  for (int64_t m = 0; m < rows && !whole; ++m) {
+  for (int64_t m = 0; m < f.rows && !whole; ++m) {
     auto* words = reinterpret_cast<uint32_t*>(pixel + m * row_bytes);
     for (int64_t i = 0; i < numbers; ++i) {
       const uint32_t bits = apart[m * numbers + i];
@@ -132,25 +123,29 @@ void Conv::finish_bits(const void* raw, int64_t raw_row, int64_t rows, uint8_t* 
 void Conv::run_panels(const Unit& u, const Source& s, int64_t group, int64_t panel, int64_t panels,
                       uint8_t* y) const {
   const kernels::Kernels& k = kernels::active();
-  alignas(64) int32_t raw[kMaxRows * kMaxPanels * kWidePanel];
+  constexpr int64_t kMost =  // numbers of the largest tile
+      std::max(kMaxRows * kMaxPanels * kPanel, kTableRows * kMaxPanels * kWidePanel);
+  alignas(64) int32_t raw[kMost];
   const int32_t* base[kMaxRows];
   const int64_t at = group * panels_of_group_ + panel, channels = panels * panel_;
   kernels::Tile t{};
-  t.x_pixel = s.column * (tables_ ? 4 : 1), t.offsets = offsets_.data(), t.runs = runs_,
-  t.run = run_;
+  t.x_pixel = s.column, t.offsets = offsets_.data(), t.runs = runs_, t.run = run_;
   t.w = panels_.data() + at * panel_words_;
   t.start = start_.data() + at * panel_;
   t.mask = masked_ ? masks_.data() + at * panel_words_ : nullptr;
   t.base = base, t.raw = raw;
   const int64_t channel = group * out_of_group_ + panel * panel_;
-  const int64_t valid = std::min(channels, out_of_group_ - panel * panel_);
+  kernels::FinishTile f = finish_of(channel, std::min(channels, out_of_group_ - panel * panel_));
+  f.raw_row = channels;
+  const bool signs = kind_ == Kind::signs;
+  // Tiles of a row, as equal as can be.
+  const int64_t most = signs ? k.table_rows : k.rows[panels - 1], width = u.c1 - u.c0;
+  const int64_t tiles = (width + most - 1) / most, low = width / tiles, higher = width % tiles;
   for (int64_t r = u.r0; r < u.r1; ++r) {
-    for (int64_t c = u.c0; c < u.c1; c += k.rows) {
-      const int64_t rows = std::min<int64_t>(k.rows, u.c1 - c);
-      const uint32_t* x = s.x + (r - u.r0) * s.row + c * s.column;
-      t.x = x + first_word(group);
-      t.bytes = reinterpret_cast<const uint8_t*>(x) + group * in_of_group_ / 8;
-      if (kind_ == Kind::signs) {
+    for (int64_t c = u.c0, i = 0, rows; i < tiles; ++i, c += rows) {
+      rows = low + (i < higher);
+      t.x = s.x + (r - u.r0) * s.row + c * s.column + first_byte(group);
+      if (signs) {
         const int64_t all = padded_channels();
         for (int64_t m = 0; m < rows; ++m) {
           const int64_t border = row_class_[static_cast<size_t>(r)] * column_classes_ +
@@ -165,7 +160,7 @@ void Conv::run_panels(const Unit& u, const Source& s, int64_t group, int64_t pan
       } else {
         (kind_ == Kind::codes ? k.codes : k.floats)[rows - 1][panels - 1](t);
       }
-      finish(raw, channels, rows, r, c, channel, valid, y);
+      finish(f, raw, rows, channel, y + (r * ow_ + c) * out_.pixel_bytes());
     }
   }
 }
@@ -177,6 +172,9 @@ void Conv::run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const {
   std::vector<const float*> floats_at(at.size());
   std::vector<int32_t> raw(static_cast<size_t>(padded_channels()));
   std::vector<float> float_raw(raw.size());
+  // Channels of a depthwise convolution lie side by side, one to a group.
+  kernels::FinishTile f = finish_of(0, out_.c);
+  f.raw_row = padded_channels();
   for (int64_t r = u.r0; r < u.r1; ++r) {
     for (int64_t c = u.c0; c < u.c1; ++c) {
       for (int64_t t = 0; t < taps; ++t) {
@@ -195,8 +193,7 @@ void Conv::run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const {
       }
       const void* sums = in_.type == Type::f32 ? static_cast<const void*>(float_raw.data())
                                                : static_cast<const void*>(raw.data());
-      // Channels of a depthwise convolution lie side by side, one to a group.
-      finish(sums, padded_channels(), 1, r, c, 0, out_.c, y);
+      finish(f, sums, 1, 0, y + (r * ow_ + c) * out_.pixel_bytes());
     }
   }
 }

@@ -114,6 +114,23 @@ TEST_CASE("residual sums stay integer where their operands are quantized") {
   CHECK(sums == 9);
 }
 
+TEST_CASE("pooling is of codes where all that read it quantize alike") {
+  models::Options o = small({8, 8, 16, 16}, 64);
+  o.stem = "imagenet";
+  nn::Layer model = net({"resnet18", "uniform:8", o, true});
+  const runtime::Program p = deploy::lower(model, images(1, o.image)).program;
+  int pools = 0, converts = 0;
+  for (const runtime::Op& op : p.ops) {
+    converts += op.kind == runtime::OpKind::convert;
+    if (op.kind != runtime::OpKind::max_pool) continue;
+    ++pools;
+    CHECK(p.buffers[static_cast<size_t>(op.inputs[0])].type == runtime::Type::u8);
+    CHECK(p.buffers[static_cast<size_t>(op.output)].type == runtime::Type::u8);
+  }
+  CHECK(pools == 1);
+  CHECK(converts == 1);  // of the image
+}
+
 TEST_CASE("what has no counterpart is refused by name") {
   models::Options o = kNin;
   nn::Layer model = net({"nin", "A=uniform:16,W=uniform:8", o});

@@ -129,6 +129,10 @@ const std::vector<ConvCase> kConvs = {
     // in, out, weights, h, w, c, filters, groups, window
     {Type::u8, Type::u8, Coding::s8, 9, 11, 3, 20, 1, k3x3},
     {Type::u8, Type::u8, Coding::s8, 13, 13, 16, 160, 1, k1x1},
+    {Type::u8, Type::u8, Coding::s8, 6, 33, 16, 16, 1, k3x3},  // the highest tiles
+    {Type::u8, Type::u8, Coding::s8, 6, 35, 7, 9, 1, k1x1},
+    {Type::u8, Type::f32, Coding::s8, 9, 8, 15, 34, 1, k3x2d2},
+    {Type::u8, Type::u8, Coding::s8, 7, 9, 21, 6, 3, k3x3},
     {Type::u8, Type::f32, Coding::s4, 8, 8, 48, 48, 1, k5x5s2},
     {Type::u8, Type::u8, Coding::s2, 7, 7, 12, 33, 3, k3x3, true},
     {Type::u8, Type::bits, Coding::s8, 10, 9, 3, 50, 1, k5x5s2},
@@ -150,6 +154,7 @@ const std::vector<ConvCase> kConvs = {
     {Type::f32, Type::bits, Coding::f32, 5, 6, 20, 20, 20, k3x3},
     {Type::u8, Type::bits, Coding::s8, 5, 6, 20, 20, 20, k3x3},
     {Type::f32, Type::f32, Coding::f32, 9, 9, 3, 50, 1, k3x3},
+    {Type::f32, Type::f32, Coding::f32, 5, 40, 8, 16, 1, k3x3},
     {Type::f32, Type::f32, Coding::f32, 9, 7, 12, 30, 3, k5x5s2},
     {Type::f32, Type::f32, Coding::s8, 8, 8, 24, 24, 24, k3x3},
     {Type::f32, Type::f32, Coding::binary, 8, 8, 24, 64, 1, k1x1},

@@ -78,7 +78,7 @@ void sign_tables(const Tile& t) noexcept {
   table.clear();
   int bytes = 0;
   for (int64_t i = 0; i < t.runs; ++i) {
-    const uint8_t* x = t.bytes + t.offsets[i];
+    const uint8_t* x = t.x + t.offsets[i];
     for (int64_t k = 0; k < t.run; ++k, ++x, w += 2 * kWidePanel) {
       if (bytes++ == kMostBytes) {
         table.store(raw, from);
@@ -100,9 +100,9 @@ constexpr void fill_table_row(TileKernel (&row)[kMaxPanels]) {
 }
 
 template <int R = 1>
-constexpr void fill_tables(TileKernel (&rows)[kMaxRows][kMaxPanels]) {
+constexpr void fill_tables(TileKernel (&rows)[kTableRows][kMaxPanels]) {
   fill_table_row<R>(rows[R - 1]);
-  if constexpr (R < kRows) fill_tables<R + 1>(rows);
+  if constexpr (R < kSignRows) fill_tables<R + 1>(rows);
 }
 
 /// 16 signs, the first one lowest.

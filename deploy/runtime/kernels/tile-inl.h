@@ -1,9 +1,15 @@
-// The bodies of tile.h, written once over a vector type V. An ISA file defines V, kRows and kPanels
-// in a namespace of its own and then includes this.
+// The bodies of tile.h, written once over a vector type V. An ISA file defines V, kPanels, kRows
+// (for each number of panels) and kSignRows in a namespace of its own and then includes this.
 //
 // Loops over accumulators are unrolled by pragma, or they would live on the stack.
 
 constexpr int kHalves = kPanel / V::kLanes;  // vectors of a panel
+
+[[gnu::always_inline]] inline uint32_t word_at(const uint8_t* x) {
+  uint32_t word;
+  std::memcpy(&word, x, sizeof word);
+  return word;
+}
 
 template <class Dot, int R, int P>
 void tile(const Tile& t) noexcept {
@@ -18,8 +24,8 @@ void tile(const Tile& t) noexcept {
   const int64_t panel = t.runs * t.run * kPanel;
   const uint32_t* w = t.w;
   for (int64_t i = 0; i < t.runs; ++i) {
-    const uint32_t* x = t.x + t.offsets[i];
-    for (int64_t k = 0; k < t.run; ++k, w += kPanel) {
+    const uint8_t* x = t.x + t.offsets[i];
+    for (int64_t k = 0; k < t.run; ++k, x += 4, w += kPanel) {
       typename Dot::Weight b[N];
 #pragma GCC unroll 16
       for (int n = 0; n < N; ++n) {
@@ -27,7 +33,7 @@ void tile(const Tile& t) noexcept {
       }
 #pragma GCC unroll 16
       for (int m = 0; m < R; ++m) {
-        const typename Dot::Input a = Dot::input(x + m * t.x_pixel + k);
+        const typename Dot::Input a = Dot::input(word_at(x + m * t.x_pixel));
 #pragma GCC unroll 16
         for (int n = 0; n < N; ++n) acc[m][n] = Dot::dot(acc[m][n], a, b[n]);
       }
@@ -123,8 +129,8 @@ void sign_rows(const Tile& t, int64_t rows, int64_t panels) noexcept {
   auto* raw = static_cast<int32_t*>(t.raw);
   for (int64_t m = 0; m < rows; ++m) {
     for (int64_t i = 0; i < t.runs; ++i) {
-      const uint32_t* from = t.x + m * t.x_pixel + t.offsets[i];
-      for (int64_t k = 0; k < t.run; ++k) x[i * t.run + k] = from[k];
+      const uint8_t* from = t.x + m * t.x_pixel + t.offsets[i];
+      for (int64_t k = 0; k < t.run; ++k) x[i * t.run + k] = word_at(from + 4 * k);
     }
     for (int64_t n = 0; n < panels * kHalves; ++n) {
       const int64_t at = (n / kHalves) * panel + (n % kHalves) * V::kLanes;
@@ -239,24 +245,24 @@ void depthwise(const In* const* x, const W* w, int64_t taps, int64_t channels, O
 
 #include "deploy/runtime/kernels/signs-inl.h"
 
-// Tiles of every size up to kRows x kPanels.
-template <class Dot, int R>
-constexpr void fill(TileKernel (&row)[kMaxPanels]) {
-  row[0] = tile<Dot, R, 1>;
-  if constexpr (kPanels >= 2) row[1] = tile<Dot, R, 2>;
-  if constexpr (kPanels >= 3) row[2] = tile<Dot, R, 3>;
+// Tiles of every size up to kRows[P - 1] x P.
+template <class Dot, int R, int P>
+constexpr void fill(TileKernel (&rows)[kMaxRows][kMaxPanels]) {
+  rows[R - 1][P - 1] = tile<Dot, R, P>;
+  if constexpr (R < kRows[P - 1]) fill<Dot, R + 1, P>(rows);
 }
 
-template <class Dot, int R = 1>
+template <class Dot, int P = 1>
 constexpr void fill_all(TileKernel (&rows)[kMaxRows][kMaxPanels]) {
-  fill<Dot, R>(rows[R - 1]);
-  if constexpr (R < kRows) fill_all<Dot, R + 1>(rows);
+  fill<Dot, 1, P>(rows);
+  if constexpr (P < kPanels) fill_all<Dot, P + 1>(rows);
 }
 
 constexpr Kernels make(const char* name) {
   Kernels k{};
   k.name = name;
-  k.rows = kRows, k.panels = kPanels;
+  k.panels = kPanels, k.table_rows = kSignRows;
+  for (int p = 0; p < kPanels; ++p) k.rows[p] = kRows[p];
   fill_all<typename V::Float>(k.floats);
   fill_all<typename V::Code>(k.codes);
   k.signs = signs;

@@ -1,24 +1,24 @@
 #pragma once
 // The inner loops of convolution, per instruction set. All see their input as words of 32 bits: a
-// float, four codes or 32 signs, and their weights as panels [words][16]: one word for each of 16
-// filters. An instruction set brings its own of each, and all give the same bytes.
+// float, four codes or 32 signs, at any address, and their weights as panels [words][16]: one word
+// for each of 16 filters. An instruction set brings its own of each, and all give the same bytes.
 
 #include <cstdint>
 
 namespace pare::runtime::kernels {
 
-inline constexpr int kPanel = 16;   // filters of a panel
-inline constexpr int kMaxRows = 8;  // pixels of a tile
+inline constexpr int kPanel = 16;    // filters of a panel
+inline constexpr int kMaxRows = 16;  // pixels of a tile
 inline constexpr int kMaxPanels = 3;
+inline constexpr int kTableRows = 8;        // at most, where tables are looked up
 inline constexpr int kWidePanel = 64;       // filters of a panel that tables are looked up for
 inline constexpr int kMaxSignWords = 4096;  // of a window
 
 /// `rows` pixels times `panels` panels. The window of a pixel is `runs` runs of `run` words.
 struct Tile {
-  const uint32_t* x;       // window of the first pixel
-  const uint8_t* bytes;    // of tables, in place of x
-  int64_t x_pixel;         // words to the window of the next one
-  const int64_t* offsets;  // [runs]: words from the window's start
+  const uint8_t* x;        // window of the first pixel
+  int64_t x_pixel;         // bytes to the window of the next one
+  const int64_t* offsets;  // [runs]: bytes from the window's start
   int64_t runs, run;
   const uint32_t* w;     // [panels][runs * run][16]
   const void* start;     // [panels * 16] of what raw is: sums begin with it; not of signs
@@ -89,13 +89,15 @@ using FinishKernel = void (*)(const FinishTile&) noexcept;
 
 struct Kernels {
   const char* name;
-  int rows, panels;                         // of the largest tile
+  int panels;            // of the widest tile
+  int rows[kMaxPanels];  // of the highest one with so many panels
+  int table_rows;
   TileKernel floats[kMaxRows][kMaxPanels];  // [rows - 1][panels - 1]
   TileKernel codes[kMaxRows][kMaxPanels];
   void (*signs)(const Tile&, int64_t rows, int64_t panels) noexcept;
-  /// Signs as well, four at a time: x, its offsets and runs are bytes, and w is
-  /// [panels][runs * run * 2][kWidePanel] with a byte for each four.
-  TileKernel tables[kMaxRows][kMaxPanels];
+  /// Signs as well, four at a time: runs are of bytes, and w is [panels][runs * run *
+  /// 2][kWidePanel] with a byte for each four.
+  TileKernel tables[kTableRows][kMaxPanels];
   bool likes_tables;  // where they have less to do than `signs`
   FinishKernel float_to_float, int_to_float, int_to_code;
   void (*int_to_bits)(const FinishBits&) noexcept;

@@ -3,6 +3,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include <cstring>
+
 #include "deploy/runtime/kernels/tile.h"
 
 namespace pare::runtime::kernels {
@@ -25,8 +27,8 @@ struct V {
     using Out = float;
     static Reg start(const float* p) { return _mm256_loadu_ps(p); }
     static Weight weight(const uint32_t* w) { return _mm256_castsi256_ps(load_words(w)); }
-    static Input input(const uint32_t* x) {
-      return _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int32_t>(*x)));
+    static Input input(uint32_t x) {
+      return _mm256_castsi256_ps(_mm256_set1_epi32(static_cast<int32_t>(x)));
     }
     static Reg dot(Reg acc, Input x, Weight w) { return _mm256_fmadd_ps(x, w, acc); }
     static void store(float* y, Reg acc) { _mm256_storeu_ps(y, acc); }
@@ -47,8 +49,8 @@ struct V {
       const __m256i b = load_words(w);
       return {_mm256_srai_epi16(_mm256_slli_epi16(b, 8), 8), _mm256_srai_epi16(b, 8)};
     }
-    static Input input(const uint32_t* x) {
-      const __m256i a = _mm256_set1_epi32(static_cast<int32_t>(*x));
+    static Input input(uint32_t x) {
+      const __m256i a = _mm256_set1_epi32(static_cast<int32_t>(x));
       return {_mm256_and_si256(a, _mm256_set1_epi16(255)), _mm256_srli_epi16(a, 8)};
     }
     static Reg dot(Reg acc, const Input& x, const Weight& w) {
@@ -115,7 +117,7 @@ struct V {
   }
 };
 
-constexpr int kRows = 6, kPanels = 1;
+constexpr int kPanels = 1, kRows[] = {6}, kSignRows = 6;
 #include "deploy/runtime/kernels/tile-inl.h"
 
 }  // namespace

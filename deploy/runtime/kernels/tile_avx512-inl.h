@@ -12,8 +12,8 @@ struct V {
     using Out = float;
     static Reg start(const float* p) { return _mm512_loadu_ps(p); }
     static Weight weight(const uint32_t* w) { return _mm512_loadu_ps(w); }
-    static Input input(const uint32_t* x) {
-      return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int32_t>(*x)));
+    static Input input(uint32_t x) {
+      return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int32_t>(x)));
     }
     static Reg dot(Reg acc, Input x, Weight w) { return _mm512_fmadd_ps(x, w, acc); }
     static void store(float* y, Reg acc) { _mm512_storeu_ps(y, acc); }
@@ -26,7 +26,7 @@ struct V {
     using Out = int32_t;
     static Reg start(const int32_t* p) { return _mm512_loadu_si512(p); }
     static Weight weight(const uint32_t* w) { return _mm512_loadu_si512(w); }
-    static Input input(const uint32_t* x) { return _mm512_set1_epi32(static_cast<int32_t>(*x)); }
+    static Input input(uint32_t x) { return _mm512_set1_epi32(static_cast<int32_t>(x)); }
     static Reg dot(Reg acc, Input x, Weight w) { return _mm512_dpbusd_epi32(acc, x, w); }
     static void store(int32_t* y, Reg acc) { _mm512_storeu_si512(y, acc); }
   };
@@ -88,20 +88,40 @@ struct V {
   }
 
   static void to_code(const FinishTile& f) noexcept {
-    const __m512 min = _mm512_set1_ps(f.min), max = _mm512_set1_ps(f.max);
-    const __m512i zero = _mm512_set1_epi32(f.zero);
-    for (int64_t m = 0; m < f.rows; ++m) {
-      const int32_t* raw = static_cast<const int32_t*>(f.raw) + m * f.raw_row;
-      uint8_t* y = static_cast<uint8_t*>(f.y) + m * f.y_row;
-      for (int64_t i = 0; i < f.count; i += 16) {
-        const auto some =
-            static_cast<__mmask16>(f.count - i >= 16 ? 0xffff : (1 << (f.count - i)) - 1);
-        const __m512 a = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(some, raw + i));
-        const __m512 t = _mm512_add_ps(_mm512_mul_ps(a, _mm512_maskz_loadu_ps(some, f.scale + i)),
-                                       _mm512_maskz_loadu_ps(some, f.bias + i));
-        const __m512i q = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(t, min), max));
-        _mm512_mask_cvtepi32_storeu_epi8(y + i, some, _mm512_add_epi32(q, zero));
+    if (f.zero == 0) return to_code_by<false>(f);
+    to_code_by<true>(f);
+  }
+
+  // Channels outside, pixels inside: scale and bias stay in registers. Whole vectors are narrowed
+  // in a register, which is cheaper than a store under a mask.
+  template <bool kZero>
+  static void to_code_by(FinishTile f) noexcept {
+    const auto* raw = static_cast<const int32_t*>(f.raw);
+    auto* y = static_cast<uint8_t*>(f.y);
+    int64_t i = 0;
+    for (; i + 16 <= f.count; i += 16) {
+      const __m512 scale = _mm512_loadu_ps(f.scale + i), bias = _mm512_loadu_ps(f.bias + i);
+      for (int64_t m = 0; m < f.rows; ++m) {
+        const __m512i q = code<kZero>(f, _mm512_loadu_si512(raw + m * f.raw_row + i), scale, bias);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(y + m * f.y_row + i), _mm512_cvtepi32_epi8(q));
       }
     }
+    if (i == f.count) return;
+    const auto some = static_cast<__mmask16>((1 << (f.count - i)) - 1);
+    const __m512 scale = _mm512_maskz_loadu_ps(some, f.scale + i);
+    const __m512 bias = _mm512_maskz_loadu_ps(some, f.bias + i);
+    for (int64_t m = 0; m < f.rows; ++m) {
+      const __m512i a = _mm512_maskz_loadu_epi32(some, raw + m * f.raw_row + i);
+      _mm512_mask_cvtepi32_storeu_epi8(y + m * f.y_row + i, some, code<kZero>(f, a, scale, bias));
+    }
+  }
+
+  /// round(clamp(scale raw + bias, min, max)) + zero
+  template <bool kZero>
+  static __m512i code(const FinishTile& f, __m512i raw, __m512 scale, __m512 bias) {
+    const __m512 t = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(raw), scale), bias);
+    const __m512i q = _mm512_cvtps_epi32(
+        _mm512_min_ps(_mm512_max_ps(t, _mm512_set1_ps(f.min)), _mm512_set1_ps(f.max)));
+    return kZero ? _mm512_add_epi32(q, _mm512_set1_epi32(f.zero)) : q;
   }
 };

@@ -1,6 +1,8 @@
-// AVX-512 with VNNI: tiles of 8 pixels x 48 filters; 24 of 32 registers accumulate.
+// AVX-512 with VNNI: tiles of 8 pixels x 48 filters, 24 of 32 registers accumulate, or 16 x 16.
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include <cstring>
 
 #include "deploy/runtime/kernels/tile.h"
 
@@ -10,7 +12,7 @@ namespace {
 
 constexpr bool kPopcount = false;
 #include "deploy/runtime/kernels/tile_avx512-inl.h"
-constexpr int kRows = 8, kPanels = 3;
+constexpr int kPanels = 3, kRows[] = {16, 8, 8}, kSignRows = 8;
 #include "deploy/runtime/kernels/tile-inl.h"
 
 }  // namespace

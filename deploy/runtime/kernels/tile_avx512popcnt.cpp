@@ -3,6 +3,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+#include <cstring>
+
 #include "deploy/runtime/kernels/tile.h"
 
 namespace pare::runtime::kernels {
@@ -11,7 +13,7 @@ namespace {
 
 constexpr bool kPopcount = true;
 #include "deploy/runtime/kernels/tile_avx512-inl.h"
-constexpr int kRows = 8, kPanels = 3;
+constexpr int kPanels = 3, kRows[] = {16, 8, 8}, kSignRows = 8;
 #include "deploy/runtime/kernels/tile-inl.h"
 
 }  // namespace

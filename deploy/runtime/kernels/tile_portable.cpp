@@ -29,7 +29,7 @@ struct V {
     using Out = float;
     static Reg start(const float* p) { return read<Floats>(p); }
     static Weight weight(const uint32_t* w) { return read<Floats>(w); }
-    static Input input(const uint32_t* x) { return read<float>(x); }
+    static Input input(uint32_t x) { return read<float>(&x); }
     static Reg dot(Reg acc, Input x, Weight w) {
       for (int i = 0; i < kLanes; ++i) acc[i] = __builtin_fmaf(x, w[i], acc[i]);
       return acc;
@@ -44,7 +44,7 @@ struct V {
     using Out = int32_t;
     static Reg start(const int32_t* p) { return read<Ints>(p); }
     static Weight weight(const uint32_t* w) { return read<Ints>(w); }
-    static Input input(const uint32_t* x) { return *x; }
+    static Input input(uint32_t x) { return x; }
     static Reg dot(Reg acc, Input x, Weight w) {
       for (int i = 0; i < 4; ++i) {
         const Ints byte = (Ints)((Bits)w << (24 - 8 * i)) >> 24;
@@ -101,7 +101,7 @@ struct V {
   }
 };
 
-constexpr int kRows = 2, kPanels = 1;
+constexpr int kPanels = 1, kRows[] = {2}, kSignRows = 2;
 #include "deploy/runtime/kernels/tile-inl.h"
 
 }  // namespace
