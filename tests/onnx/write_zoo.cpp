@@ -7,32 +7,14 @@
 #include <nlohmann/json.hpp>
 
 #include "core/files.h"
-#include "deploy/onnx/export.h"
-#include "tests/onnx/zoo.h"
+#include "tests/onnx/forms.h"
 
 using namespace pare;
+using test::Form;
 using test::ZooCase;
 using Json = nlohmann::json;
 
 namespace {
-
-struct Form {
-  std::string name, scheme;
-  onnx::ExportOptions options = {};
-};
-
-std::vector<Form> forms() {
-  const std::string w8a8 = "uniform:W8A8,keep=none";
-  return {{"float", "", {}},
-          {"float_bn", "", {.opset = 17, .fold_bn = false}},
-          {"qdq", w8a8, {.qdq = true}},
-          {"qdq_exact", w8a8, {.qdq = true, .fill = false}},
-          {"qdq_symmetric", w8a8, {.opset = 17, .qdq = true, .symmetric = true}},
-          {"qdq_w4a4", "lsq:W4A4", {.qdq = true}},
-          {"qdq_int4", "lsq:W4A8,keep=none", {.opset = 21, .qdq = true, .int4 = true}},
-          {"dorefa", "wqaq:W4A4", {.qdq = true}},
-          {"binary", "wbab:W2A2", {.qdq = true}}};
-}
 
 std::string raw(const Tensor& t) {
   return {reinterpret_cast<const char*>(t.data()), static_cast<size_t>(t.numel()) * sizeof(float)};
@@ -57,8 +39,7 @@ float output_step(const onnx::GraphProto& g) {
 }
 
 Json write(const ZooCase& c, const Form& form, const std::string& folder) {
-  nn::Layer model = test::zoo_model(c), plain = model;
-  if (!form.scheme.empty()) test::quantize_zoo(model, c, form.scheme);
+  nn::Layer model = test::zoo_model(c, form), plain = test::zoo_model(c);
   const onnx::Exported file = onnx::export_model(model, test::zoo_images(c, 16, 12), form.options);
   const Tensor x = test::zoo_images(c, 8, 13);
   const NoGrad guard;
@@ -87,13 +68,11 @@ int main(int argc, char** argv) try {
   const std::string folder = argv[1];
   Json all = Json::array();
   for (const ZooCase& c : test::zoo()) {
-    for (const Form& form : forms()) {
-      // The two experiments are about networks of this kind.
-      const bool nin = c.name.starts_with("nin");
+    for (const Form& form : test::forms()) {
       const std::string name = test::title(c) + "-" + form.name;
       const auto fits = [&](const char* part) { return name.find(part) != std::string::npos; };
       if (argc > 2 && std::none_of(argv + 2, argv + argc, fits)) continue;
-      if ((form.name == "binary" || form.name == "dorefa") && !nin) continue;
+      if (!test::takes(c, form)) continue;
       all.push_back(write(c, form, folder));
     }
   }
