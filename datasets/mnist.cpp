@@ -112,11 +112,13 @@ PixelSet load_mnist(const LoadOptions& options) {
 }
 
 PixelSet load_fashion_mnist(const LoadOptions& options) {
-  return load_idx(
-      idx_layout("fashion-mnist", {"fashion-mnist", "FashionMNIST", "FashionMNIST/raw"}),
-      {"t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
-       "ankle boot"},
-      options);
+  Layout layout =
+      idx_layout("fashion-mnist", {"fashion-mnist", "FashionMNIST", "FashionMNIST/raw"});
+  layout.hint += "; Debian's package dataset-fashion-mnist puts them under /usr/share/datasets";
+  return load_idx(layout,
+                  {"t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker",
+                   "bag", "ankle boot"},
+                  options);
 }
 
 }  // namespace pare::datasets
