@@ -96,7 +96,8 @@ GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group, 
       taps.push_back(r * p.tap_h * line + c * p.tap_w * p.channels);
     }
   }
-  windows = joined && run < kShortRun && taps.size() > 1 && p.reduction() <= kLongWindow;
+  windows = joined && run * word_size(operands) < kShortRun && taps.size() > 1 &&
+            p.reduction() <= kLongWindow;
   for (int64_t i = 0; i < band_rows; ++i) {
     for (int64_t j = 0; j < band_cols; ++j) {
       x_pixel.push_back(windows ? (i * band_cols + j) * p.reduction()

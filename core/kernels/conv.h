@@ -29,7 +29,7 @@
 
 namespace pare::kernels {
 
-/// Runs shorter than this are copied side by side, windows up to that length.
+/// Runs of fewer values than this are copied side by side, windows of up to so many words.
 inline constexpr int64_t kShortRun = 32, kLongWindow = 640;
 
 /// How a pass finds its operands: in memory as they are, computed on the way (see Source), rounded
