@@ -50,6 +50,10 @@ struct Gather final : Deferred {
   void run(float* y) const override;
   int64_t blocks() const override;
   void run(float* y, BlockVisitor visit) const override;
+  // Without gradients what follows joins in: conv_finish.cpp.
+  Tensor then(const Pointwise& f) const override;
+  Tensor plus(const Tensor& residual) const override;
+  Tensor quantized(const QuantStep& step) const override;
 
   std::vector<GatherPass> passes;
   Tensor x, w, bias;  // without history; bias may be empty

@@ -38,6 +38,26 @@ Result run(const Tail& tail, bool fused, bool train) {
   return {y.detach(), x.grad(), gamma.grad(), beta.grad(), residual.grad()};
 }
 
+const std::vector<std::pair<const char*, Tail>> kTails = {
+    {"alone", [](const Tensor& z, const Tensor&) { return z; }},
+    {"relu", [](const Tensor& z, const Tensor&) { return relu(z); }},
+    {"relu6", [](const Tensor& z, const Tensor&) { return relu6(z); }},
+    {"leaky_relu", [](const Tensor& z, const Tensor&) { return leaky_relu(z, 0.1f); }},
+    {"hard_swish", [](const Tensor& z, const Tensor&) { return hard_swish(z); }},
+    {"sign", [](const Tensor& z, const Tensor&) { return sign(z, Ste::clip); }},
+    {"relu, quantize",
+     [](const Tensor& z, const Tensor&) { return pointwise(kFourBits, relu(z)); }},
+    {"quantize", [](const Tensor& z, const Tensor&) { return pointwise(kFourBits, z); }},
+    {"sign, soft", [](const Tensor& z, const Tensor&) { return sign(z, Ste::triangle); }},
+    {"residual", [](const Tensor& z, const Tensor& r) { return z + r; }},
+    {"residual from the left", [](const Tensor& z, const Tensor& r) { return r + z; }},
+    {"residual, relu", [](const Tensor& z, const Tensor& r) { return relu(z + r); }},
+    {"relu, residual", [](const Tensor& z, const Tensor& r) { return relu(z) + r; }},
+    {"not fusable", [](const Tensor& z, const Tensor&) { return silu(z); }},
+    {"used twice", [](const Tensor& z, const Tensor& r) { return relu(z) + z * r; }},
+    {"added to itself", [](const Tensor& z, const Tensor&) { return relu(z + z); }},
+};
+
 double gap(const Tensor& a, const Tensor& b) {
   if (!a || !b) return static_cast<bool>(a) == static_cast<bool>(b) ? 0 : 1e30;
   double worst = 0, scale = 1e-30;
@@ -51,27 +71,8 @@ double gap(const Tensor& a, const Tensor& b) {
 }  // namespace
 
 TEST_CASE("what joins batch_norm's pass gives the plain result") {
-  const std::vector<std::pair<const char*, Tail>> tails = {
-      {"alone", [](const Tensor& z, const Tensor&) { return z; }},
-      {"relu", [](const Tensor& z, const Tensor&) { return relu(z); }},
-      {"relu6", [](const Tensor& z, const Tensor&) { return relu6(z); }},
-      {"leaky_relu", [](const Tensor& z, const Tensor&) { return leaky_relu(z, 0.1f); }},
-      {"hard_swish", [](const Tensor& z, const Tensor&) { return hard_swish(z); }},
-      {"sign", [](const Tensor& z, const Tensor&) { return sign(z, Ste::clip); }},
-      {"relu, quantize",
-       [](const Tensor& z, const Tensor&) { return pointwise(kFourBits, relu(z)); }},
-      {"quantize", [](const Tensor& z, const Tensor&) { return pointwise(kFourBits, z); }},
-      {"sign, soft", [](const Tensor& z, const Tensor&) { return sign(z, Ste::triangle); }},
-      {"residual", [](const Tensor& z, const Tensor& r) { return z + r; }},
-      {"residual from the left", [](const Tensor& z, const Tensor& r) { return r + z; }},
-      {"residual, relu", [](const Tensor& z, const Tensor& r) { return relu(z + r); }},
-      {"relu, residual", [](const Tensor& z, const Tensor& r) { return relu(z) + r; }},
-      {"not fusable", [](const Tensor& z, const Tensor&) { return silu(z); }},
-      {"used twice", [](const Tensor& z, const Tensor& r) { return relu(z) + z * r; }},
-      {"added to itself", [](const Tensor& z, const Tensor&) { return relu(z + z); }},
-  };
   for (bool train : {true, false}) {
-    for (const auto& item : tails) {  // clang 14: a lambda, as CAPTURE makes, takes no binding
+    for (const auto& item : kTails) {  // clang 14: a lambda, as CAPTURE makes, takes no binding
       const std::string name = item.first;
       const Tail& tail = item.second;
       CAPTURE(name);
@@ -85,6 +86,47 @@ TEST_CASE("what joins batch_norm's pass gives the plain result") {
       CHECK(gap(fused.dresidual, plain.dresidual) < 2e-6);
     }
   }
+}
+
+TEST_CASE("without gradients what follows a convolution joins it") {
+  struct Case {
+    Shape weight;
+    ConvOptions options;
+  };
+  const std::vector<Case> cases = {{{20, 3, 3, 16}, {.pad = 1}},
+                                   {{20, 1, 1, 16}, {}},
+                                   {{20, 3, 3, 16}, {.stride = 2, .pad = 1}},
+                                   {{20, 3, 3, 4}, {.pad = 1, .groups = 4}}};
+  const NoGrad guard;
+  for (const Case& c : cases) {
+    CAPTURE(c.weight.str());
+    for (const auto& item : kTails) {
+      const std::string name = item.first;
+      CAPTURE(name);
+      const auto run = [&](bool fused) {
+        set_fusion(fused);
+        Rng rng(9);
+        const Tensor x = Tensor::normal({3, 9, 14, 16}, rng), w = Tensor::normal(c.weight, rng);
+        const Tensor z = conv2d(x, w, Tensor::normal({20}, rng), c.options);
+        const Tensor y = item.second(z, Tensor::normal(z.shape(), rng));
+        const bool waits = name == "relu" || name == "residual, relu" || name == "relu, quantize";
+        if (waits) CHECK(static_cast<bool>(z.pending()) == fused);  // never in memory
+        y.data();
+        if (waits) CHECK(static_cast<bool>(z.pending()) == fused);
+        set_fusion(true);
+        return y;
+      };
+      CHECK(run(true) == run(false));
+    }
+  }
+}
+
+TEST_CASE("with gradients a convolution is in memory before relu") {
+  Rng rng(9);
+  const Tensor x = Tensor::normal({1, 9, 14, 16}, rng);
+  const Tensor w = Tensor::normal({20, 3, 3, 16}, rng).requires_grad_();
+  const Tensor z = conv2d(x, w, {}, {.pad = 1}), y = relu(z);
+  CHECK(!z.pending());
 }
 
 TEST_CASE("a pass that copies its input computes the pending values itself") {
