@@ -6,7 +6,9 @@
 #include <optional>
 
 #include "core/autograd.h"
-#include "core/kernels/normalize.h"
+#include "core/kernels/arithmetic.h"
+#include "core/kernels/fake_quant.h"
+#include "core/kernels/pointwise.h"
 #include "core/ops/conv_gather.h"
 #include "core/ops/fake_quant.h"
 
@@ -17,20 +19,18 @@ namespace {
 /// f(convolution + residual), quantized or not, not computed yet.
 struct Finished final : Deferred {
   std::shared_ptr<const Gather> conv;
-  Tensor ones, zeros;  // [channels]: the kernel is batch norm's
   Tensor residual;
   Pointwise f;
   std::optional<FakeQuant> quant;
 
   void run(float* y) const override {
-    const int64_t C = ones.numel();
-    const kernels::Affine u{nullptr, residual ? residual.data() : nullptr, ones.data(),
-                            zeros.data()};
-    const kernels::Finish finish{f, quant ? &*quant : nullptr};
+    const float* r = residual ? residual.data() : nullptr;
+    const int64_t C = shape.dim(-1);
     conv->run(y, [&](const Block& b) {
-      kernels::Affine at = u.at(b.first * C);
-      at.x = b.values;
-      kernels::normalize(at, finish, b.rows, C, b.values);
+      const int64_t n = b.rows * C;
+      if (r) kernels::accumulate(r + b.first * C, b.values, n);
+      if (f.kind != Pointwise::Kind::identity) kernels::pointwise(f, b.values, b.values, n);
+      if (quant) kernels::fake_quant(*quant, b.values, b.values, n);
     });
   }
 
@@ -50,7 +50,7 @@ struct Finished final : Deferred {
   }
   Tensor quantized(const QuantStep& step) const override {
     // A block's sum is usually wanted as it is, too: by the next residual.
-    if (quant || residual || !kernels::Finish::may_quantize(f)) return {};
+    if (quant || residual) return {};
     return changed([&](Finished& work) { work.quant = step.rule.q; });
   }
 
@@ -66,11 +66,9 @@ struct Finished final : Deferred {
 /// Nothing after the convolution yet; empty where somebody may ask for gradients.
 std::optional<Finished> finished(const Gather& conv) {
   if (grad_enabled() || conv.blocks() == 0) return {};
-  const Shape channels = {conv.shape.dim(-1)};
   Finished work;
   work.shape = conv.shape;
   work.conv = std::make_shared<Gather>(conv);
-  work.ones = Tensor::full(channels, 1), work.zeros = Tensor::zeros(channels);
   return work;
 }
 
