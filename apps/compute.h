@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "apps/cli.h"
+#include "apps/common_fields.h"
 #include "core/parallel.h"
 #include "core/precision.h"
 #include "core/winograd.h"
@@ -25,7 +25,7 @@ struct ComputeArgs {
   }
   /// For programs to which --precision means something else.
   void fields_but_precision(cli::Fields& f) {
-    f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
+    cli::threads_field(f, threads);
     f(winograd, "winograd",
       "Winograd's algorithm for 3x3 and 5x5 convolutions, but for the forward pass of layers with "
       "quantizers: auto (where it was measured to be faster), off or always",

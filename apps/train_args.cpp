@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "apps/common_fields.h"
 #include "nn/schedule.h"
 #include "quant/calibrate.h"
 
@@ -60,8 +61,7 @@ void run_fields(TrainArgs& a, cli::Fields& f) {
   f(a.save_every, "save-every", "write last.safetensors every N steps too; 0: after epochs only",
     {.min = 0});
   a.compute.fields(f);
-  f(a.quiet, "quiet", "print nothing but errors and the JSON result");
-  f(a.json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+  cli::output_fields(f, a.quiet, a.json);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "apps/cli.h"
+#include "apps/common_fields.h"
 #include "apps/console.h"
 #include "apps/pare/commands.h"
 #include "apps/pare/sensitivity_file.h"
@@ -34,8 +35,7 @@ struct AllocateArgs {
       {.one_of = {"measured", "foretold"}, .placeholder = "NAME"});
     f.group("Run");
     f(csv, "csv", "write the bits of each layer here, for plots", {.placeholder = "FILE"});
-    f(quiet, "quiet", "print nothing but errors and the JSON result");
-    f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+    cli::output_fields(f, quiet, json);
   }
 };
 

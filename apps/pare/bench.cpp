@@ -6,6 +6,7 @@
 #include <charconv>
 #include <iostream>
 
+#include "apps/common_fields.h"
 #include "apps/pare/commands.h"
 #include "apps/version.h"
 #include "core/kernels/isa.h"
@@ -49,8 +50,7 @@ void RunArgs::fields(cli::Fields& f, bool with_precision) {
   f(serve, "serve",
     "repeat on demand: each number N on stdin is answered with the seconds of N repetitions, the "
     "end of the input with the result; for comparing processes in turn");
-  f(quiet, "quiet", "print nothing but errors and the JSON result");
-  f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+  cli::output_fields(f, quiet, json);
 }
 
 void RunArgs::check(const cli::Given& given) const {

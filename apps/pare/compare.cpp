@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "apps/cli.h"
+#include "apps/common_fields.h"
 #include "apps/console.h"
 #include "apps/json.h"
 #include "apps/pare/commands.h"
@@ -16,8 +17,7 @@ struct CompareArgs {
 
   void fields(cli::Fields& f) {
     f.group("Output");
-    f(quiet, "quiet", "print nothing but errors and the JSON result");
-    f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+    cli::output_fields(f, quiet, json);
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "apps/common_fields.h"
 #include "apps/loaded_model.h"
 #include "apps/pare/commands.h"
 #include "apps/side_by_side.h"
@@ -14,8 +15,7 @@ namespace pare {
 
 void CompressArgs::fields(cli::Fields& f) {
   f.group("Weights");
-  f(weights, "weights", "trained checkpoint, or weights under the names PyTorch uses",
-    {.placeholder = "FILE"});
+  cli::weights_field(f, weights);
   f(out, "out", "where the compressed checkpoint goes", {.placeholder = "FILE"});
   f(conv_bits, "conv-bits", "convolutions: 2^N different weights at most", {.min = 1, .max = 12});
   f(linear_bits, "linear-bits", "linear layers: 2^N different weights at most",
@@ -32,8 +32,7 @@ void CompressArgs::fields(cli::Fields& f) {
   data.fields(f, /*training=*/true);
   f.group("Run");
   compute.fields(f);
-  f(quiet, "quiet", "print nothing but errors and the JSON result");
-  f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+  cli::output_fields(f, quiet, json);
 }
 
 void CompressArgs::check(const cli::Given& given) const {

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 
+#include "apps/common_fields.h"
 #include "apps/console.h"
 #include "apps/interrupt.h"
 #include "apps/pare/commands.h"
@@ -32,9 +33,8 @@ struct PackArgs {
       {.min = 0});
     f(quality, "quality", "of the JPEGs written for them", {.min = 1, .max = 100});
     f.group("Run");
-    f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
-    f(quiet, "quiet", "print nothing but errors and the JSON result");
-    f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+    cli::threads_field(f, threads);
+    cli::output_fields(f, quiet, json);
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "apps/common_fields.h"
 #include "apps/loaded_model.h"
 #include "apps/pare/commands.h"
 #include "core/parallel.h"
@@ -20,14 +21,12 @@ struct EvalArgs {
 
   void fields(cli::Fields& f) {
     f.group("Weights");
-    f(weights, "weights", "checkpoint, or weights under the names PyTorch uses",
-      {.placeholder = "FILE"});
+    cli::weights_field(f, weights);
     model.fields(f);
     data.fields(f, /*training=*/false);
     f.group("Run");
-    f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
-    f(quiet, "quiet", "print nothing but errors and the JSON result");
-    f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+    cli::threads_field(f, threads);
+    cli::output_fields(f, quiet, json);
   }
 };
 

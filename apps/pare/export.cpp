@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "apps/common_fields.h"
 #include "apps/loaded_model.h"
 #include "apps/pare/commands.h"
 #include "apps/pare/export.h"
@@ -167,8 +168,7 @@ Json test_exported(const ExportArgs& args, LoadedModel& loaded, const nn::Summar
 
 void ExportArgs::fields(cli::Fields& f) {
   f.group("Weights");
-  f(weights, "weights", "trained checkpoint, or weights under the names PyTorch uses",
-    {.placeholder = "FILE"});
+  cli::weights_field(f, weights);
   model.fields(f);
   data.fields(f, /*training=*/true);
   f.group("Export");
@@ -186,9 +186,8 @@ void ExportArgs::fields(cli::Fields& f) {
   f(test, "test",
     "run the written file on the test images, beside the network, if it can be read back");
   f.group("Run");
-  f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
-  f(quiet, "quiet", "print nothing but errors and the JSON result");
-  f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+  cli::threads_field(f, threads);
+  cli::output_fields(f, quiet, json);
 }
 
 void ExportArgs::check(const cli::Given& given) const {

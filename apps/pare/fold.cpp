@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "apps/common_fields.h"
 #include "apps/loaded_model.h"
 #include "apps/pare/commands.h"
 #include "apps/side_by_side.h"
@@ -15,15 +16,13 @@ namespace pare {
 
 void FoldArgs::fields(cli::Fields& f) {
   f.group("Weights");
-  f(weights, "weights", "trained checkpoint, or weights under the names PyTorch uses",
-    {.placeholder = "FILE"});
+  cli::weights_field(f, weights);
   f(out, "out", "where the folded checkpoint goes", {.placeholder = "FILE"});
   model.fields(f);
   data.fields(f, /*training=*/false);
   f.group("Run");
-  f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
-  f(quiet, "quiet", "print nothing but errors and the JSON result");
-  f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+  cli::threads_field(f, threads);
+  cli::output_fields(f, quiet, json);
 }
 
 namespace {

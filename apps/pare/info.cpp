@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "apps/common_fields.h"
 #include "apps/console.h"
 #include "apps/model.h"
 #include "apps/pare/commands.h"
@@ -37,8 +38,7 @@ struct InfoArgs {
     f(image, "image", "input of --model as height,width,channels; its usual one if not given",
       {.min = 1});
     f.group("Output");
-    f(quiet, "quiet", "print nothing but errors and the JSON result");
-    f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+    cli::output_fields(f, quiet, json);
   }
 };
 

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "apps/common_fields.h"
 #include "apps/pare/prune.h"
 #include "prune/criterion.h"
 
@@ -7,8 +8,7 @@ namespace pare {
 
 void PruneArgs::fields(cli::Fields& f) {
   f.group("Weights");
-  f(weights, "weights", "trained checkpoint, or weights under the names PyTorch uses",
-    {.placeholder = "FILE"});
+  cli::weights_field(f, weights);
   f(out, "out", "where the pruned checkpoint goes; if not given, the plan is only tried",
     {.placeholder = "FILE"});
   plan_fields(f);
@@ -17,8 +17,7 @@ void PruneArgs::fields(cli::Fields& f) {
   f.group("Run");
   f(seed, "seed", "of the images that methods look at, and of random", {.min = 0});
   compute.fields(f);
-  f(quiet, "quiet", "print nothing but errors and the JSON result");
-  f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+  cli::output_fields(f, quiet, json);
 }
 
 void PruneArgs::plan_fields(cli::Fields& f) {

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "apps/common_fields.h"
 #include "apps/compute.h"
 #include "apps/console.h"
 #include "apps/loaded_model.h"
@@ -24,8 +25,7 @@ struct SensitivityArgs {
 
   void fields(cli::Fields& f) {
     f.group("Weights");
-    f(weights, "weights", "trained checkpoint, or weights under the names PyTorch uses",
-      {.placeholder = "FILE"});
+    cli::weights_field(f, weights);
     model.fields(f);
     data.fields(f, /*training=*/true);
     f.group("Measurement");
@@ -39,8 +39,7 @@ struct SensitivityArgs {
     f.group("Run");
     f(csv, "csv", "write the result here as a table for plots", {.placeholder = "FILE"});
     compute.fields(f);
-    f(quiet, "quiet", "print nothing but errors and the JSON result");
-    f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+    cli::output_fields(f, quiet, json);
   }
 };
 

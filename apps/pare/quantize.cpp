@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "apps/common_fields.h"
 #include "apps/loaded_model.h"
 #include "apps/pare/commands.h"
 #include "apps/pare/quantize_report.h"
@@ -43,8 +44,7 @@ void QuantizeArgs::fields(cli::Fields& f) {
   f(out, "out", "folder for quantized.safetensors and report.json", {.placeholder = "DIR"});
   f(force, "force", "overwrite what is in --out");
   compute.fields(f);
-  f(quiet, "quiet", "print nothing but errors and the JSON result");
-  f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+  cli::output_fields(f, quiet, json);
 }
 
 void QuantizeArgs::check(const cli::Given& given) const {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "apps/common_fields.h"
 #include "apps/compute.h"
 #include "apps/pare/commands.h"
 #include "apps/pare/recipe_run.h"
@@ -27,8 +28,7 @@ struct RecipeArgs {
     f(threads, "threads", "of all stages; 0: as the file says, or one per processor",
       {.min = 0, .max = 1024});
     f.group("Run");
-    f(quiet, "quiet", "print nothing but errors and the JSON result");
-    f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+    cli::output_fields(f, quiet, json);
   }
 };
 

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "apps/common_fields.h"
 #include "apps/console.h"
 #include "apps/json.h"
 #include "apps/pare/commands.h"
@@ -29,7 +30,7 @@ struct RunFileArgs {
       "shorter side of a picture before its middle is cut out; 0: the model's own, nothing is cut",
       {.min = 0});
     f(json, "json", "a line of JSON for each picture, as for frames");
-    f(threads, "threads", "threads; 0: one per processor", {.min = 0, .max = 1024});
+    cli::threads_field(f, threads);
   }
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "apps/common_fields.h"
 #include "apps/compute.h"
 #include "apps/console.h"
 #include "apps/loaded_model.h"
@@ -44,8 +45,7 @@ struct SensitivityArgs {
     f(out, "out", "write the result here, for pare allocate", {.placeholder = "FILE"});
     f(csv, "csv", "write it here as a table for plots", {.placeholder = "FILE"});
     compute.fields(f);
-    f(quiet, "quiet", "print nothing but errors and the JSON result");
-    f(json, "json", "the last line on stdout is the result as JSON; all else goes to stderr");
+    cli::output_fields(f, quiet, json);
   }
 };
 

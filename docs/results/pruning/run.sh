@@ -7,16 +7,17 @@
 #   WEIGHTS   folder with resnet20-cifar10.safetensors and resnet56-cifar10.safetensors
 #   DATA      folder with CIFAR-10 (data)
 #   RUNS      where the stages go (runs/pruning); a run that was stopped goes on there
-#   NAME      only these: resnet20, compressed, nin_gc, resnet56, nin
+#   NAME      only these: lenet5, resnet20, compressed, nin_gc, resnet56, nin
 #
-# PARE names the program (build/bin/pare), THREADS how many it uses (1).
+# PARE names the program (build/bin/pare), THREADS how many it uses (1), FASHION the folder above
+# that of Fashion-MNIST, for lenet5 (/usr/share/datasets, of Debian's dataset-fashion-mnist).
 set -euo pipefail
 weights=${1:?folder with the weights} data=${2:-data} runs=${3:-runs/pruning}
 shift $(($# < 3 ? $# : 3))
 pare=${PARE:-build/bin/pare} threads=${THREADS:-1}
 here=$(cd "$(dirname "$0")" && pwd)
 names=("$@")
-((${#names[@]})) || names=(resnet20 compressed nin_gc resnet56 nin)
+((${#names[@]})) || names=(lenet5 resnet20 compressed nin_gc resnet56 nin)
 
 # Checkpoints before and after, in turns: other work on the machine slows both.
 speed() {  # NAME BEFORE AFTER
@@ -33,9 +34,11 @@ speed() {  # NAME BEFORE AFTER
 }
 
 recipe() {  # NAME [START]
-  local name=$1 start=()
+  local name=$1 start=() from=$data
   [[ -z ${2:-} ]] || start=(--start "$2")
-  "$pare" recipe "$here/$name.yaml" --out "$runs/$name" --data "$data" --threads "$threads" "${start[@]}"
+  [[ $name != lenet5 ]] || from=${FASHION:-/usr/share/datasets}
+  "$pare" recipe "$here/$name.yaml" --out "$runs/$name" --data "$from" --threads "$threads" \
+    "${start[@]}"
   jq --arg runs "$runs/" 'del(.out, .recipe) | .stages |= map(.file |= ltrimstr($runs))' \
     "$runs/$name/summary.json" > "$here/$name.json"
 }
@@ -57,6 +60,7 @@ for name in "${names[@]}"; do
       refined=("$runs/$name"/*-refined/best.safetensors)
       speed "$name" "$runs/$name-whole.safetensors" "${refined[0]}"
       ;;
+    lenet5) recipe lenet5 ;;
     compressed) recipe compressed "$weights/resnet20-cifar10.safetensors" ;;
     nin | nin_gc)
       recipe "$name"
