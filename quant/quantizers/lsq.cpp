@@ -3,7 +3,8 @@
 //   dv = dy inside the range, else 0
 //   ds = g sum dy (round(v / s) - v / s inside | lo below | hi above),   g = 1 / sqrt(N hi)
 // N is the number of values that share s, over the whole batch. s starts at 2 mean |v| / sqrt(hi),
-// or where another observer says: with 2 bits `mse` is far better for activations.
+// or where another observer says: with 2 bits `mse` is far better for activations. Weights of 2
+// bits with codes=narrow are ternary ones whose threshold, s / 2, and scale are learned together.
 
 #include <cmath>
 
@@ -47,13 +48,16 @@ std::vector<Option> options(Role role) {
   const std::map<std::string, std::string> refused = {
       {"affine", "LSQ learns no zero point; lsq+ does"}};
   using Words = std::vector<std::string>;
-  return {coding_option(
-              weight ? Words{"symmetric"} : Words{"auto", "unsigned", "symmetric"},
-              weight ? std::map<std::string, std::string>{{"affine", "LSQ learns no zero point"},
-                                                          {"unsigned", "weights have both signs"},
-                                                          {"auto", "weights have both signs"}}
-                     : refused),
-          per_option({"tensor", "channel"}), rounding_option(), observer_option("magnitude")};
+  std::vector<Option> all = {
+      coding_option(
+          weight ? Words{"symmetric"} : Words{"auto", "unsigned", "symmetric"},
+          weight ? std::map<std::string, std::string>{{"affine", "LSQ learns no zero point"},
+                                                      {"unsigned", "weights have both signs"},
+                                                      {"auto", "weights have both signs"}}
+                 : refused),
+      per_option({"tensor", "channel"}), rounding_option(), observer_option("magnitude")};
+  if (weight) all.insert(all.begin() + 2, codes_option());
+  return all;
 }
 
 }  // namespace

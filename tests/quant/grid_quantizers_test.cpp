@@ -133,6 +133,25 @@ TEST_CASE("lsq: the first step and the scaled gradient of the paper") {
   CHECK(named(q, "step").grad().item() == doctest::Approx(ds).epsilon(1e-4));
 }
 
+TEST_CASE("lsq: two bits with narrow codes are three values") {
+  const Tensor v = normal({6, 3, 3, 8}, 8);
+  nn::Layer q = make("lsq:2", Role::weight, v.shape(), {{"codes", "narrow"}, {"per", "channel"}});
+  calibrated(q, v);
+  const Tensor y = q(v);
+  for (int64_t f = 0; f < 6; ++f) {
+    const float step = q.as<GridQuantizer>()->parameters()[static_cast<size_t>(f)].scale;
+    int64_t negative = 0, positive = 0;
+    for (int64_t i = 0; i < 72; ++i) {
+      const float code = y.data()[f * 72 + i] / step;
+      CHECK(std::fabs(code - std::round(code)) < 1e-6f);
+      CHECK(std::fabs(code) < 1.5f);
+      negative += code<-0.5f, positive += code> 0.5f;
+    }
+    CHECK(negative > 5);
+    CHECK(positive > 5);
+  }
+}
+
 TEST_CASE("lsq+: weights start at three sigma, activations learn a zero point within the codes") {
   const Tensor w = normal({4, 3, 3, 6}, 9, 0.1f) + 0.05f;
   nn::Layer q = make("lsq+:4", Role::weight, w.shape());
