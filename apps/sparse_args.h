@@ -40,8 +40,4 @@ class SparseTraining {
   std::unique_ptr<prune::ResRep> resrep_;
 };
 
-/// Gates go into groups without weight decay; compactors are pulled steadily, with momentum 0.99,
-/// as ResRep has it.
-void separate_gates(std::vector<nn::ParamGroup>& groups);
-
 }  // namespace pare

@@ -4,6 +4,7 @@
 
 #include "apps/common_fields.h"
 #include "nn/schedule.h"
+#include "prune/gates.h"
 #include "quant/calibrate.h"
 
 namespace pare {
@@ -140,7 +141,7 @@ std::unique_ptr<nn::Optimizer> TrainArgs::make_optimizer(nn::Layer& net, nn::Lay
     for (nn::NamedTensor& p : learned.params) p.name = "beside." + p.name;
     groups.push_back(std::move(learned));
   }
-  separate_gates(groups);
+  prune::separate_gates(groups);
   if (optimizer == "adam") return nn::adam(std::move(groups), {.lr = lr});
   if (optimizer == "adamw") return nn::adamw(std::move(groups), {.lr = lr});
   return nn::sgd(std::move(groups), {.lr = lr, .momentum = momentum, .nesterov = nesterov});

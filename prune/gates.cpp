@@ -138,4 +138,21 @@ Plan merge_gates(nn::Layer& model, const Tensor& example) {
   return completed(plan, Structure(model, example));
 }
 
+void separate_gates(std::vector<nn::ParamGroup>& groups) {
+  constexpr float kCompactorMomentum = 0.99f;
+  nn::ParamGroup switches{.params = {}}, compactors{.params = {}, .momentum = kCompactorMomentum};
+  const auto take = [&groups](const char* name, nn::ParamGroup& to) {
+    const auto fits = [name](const nn::NamedTensor& p) { return p.name.ends_with(name); };
+    for (nn::ParamGroup& g : groups) {
+      std::copy_if(g.params.begin(), g.params.end(), std::back_inserter(to.params), fits);
+      std::erase_if(g.params, fits);
+    }
+  };
+  take(".log_alpha", switches);
+  take(".compactor", compactors);
+  for (nn::ParamGroup* g : {&switches, &compactors}) {
+    if (!g->params.empty()) groups.push_back(std::move(*g));
+  }
+}
+
 }  // namespace pare::prune

@@ -8,6 +8,7 @@
 
 #include "core/rng.h"
 #include "nn/layers.h"
+#include "nn/optim.h"
 #include "prune/plan.h"
 
 namespace pare::prune {
@@ -42,6 +43,10 @@ std::vector<Gate*> gates(const nn::Layer& model);
 /// `rng` is what they draw from.
 void add_gates(nn::Layer& model, const Tensor& example, const std::string& kind, const Rng& rng);
 std::vector<std::string> gate_kinds();
+
+/// The gates' parameters, in groups of their own behind the others, without weight decay.
+/// Compactors are pulled steadily: with momentum 0.99, as ResRep has it.
+void separate_gates(std::vector<nn::ParamGroup>& groups);
 
 /// Merges all gates; what the model computes in eval mode stays the same but for channels that are
 /// closed. Returns the plan that removes these: apply() it next.

@@ -166,6 +166,24 @@ TEST_CASE("resrep: a fresh compactor changes nothing") {
   CHECK(output(c.model, c.images) == want);
 }
 
+TEST_CASE("gates are trained without weight decay, compactors with momentum 0.99") {
+  for (const std::string kind : {"resrep", "l0"}) {
+    CAPTURE(kind);
+    PruneCase c = chain();
+    const size_t before = nn::parameters(c.model).size();
+    add_gates(c.model, c.images, kind, Rng(1));
+    std::vector<nn::ParamGroup> groups = nn::param_groups(c.model, 0.1f);
+    const size_t usual = groups.size();
+    separate_gates(groups);
+    REQUIRE(groups.size() == usual + 1);
+    CHECK(groups.back().params.size() == nn::parameters(c.model).size() - before);
+    CHECK(groups.back().weight_decay == 0);
+    CHECK(groups.back().momentum.has_value() == (kind == "resrep"));
+    if (kind == "resrep") CHECK(*groups.back().momentum == 0.99f);
+    for (size_t i = 0; i < usual; ++i) CHECK(!groups[i].momentum);
+  }
+}
+
 TEST_CASE("resrep: gradients of chosen rows are reset, and all rows are pulled to zero") {
   PruneCase c = chain();
   Structure s(c.model, c.images);
