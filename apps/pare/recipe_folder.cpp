@@ -59,7 +59,7 @@ Json recipe_json(const Recipe& recipe, const std::string& file) {
     if (s.from >= 0) {
       stage["from"] = recipe.stages[static_cast<size_t>(s.from)].name;
     } else if (s.from == Recipe::kStart && !recipe.start.empty()) {
-      stage["weights"] = recipe.start;
+      stage["weights"] = fs::path(recipe.start).lexically_normal().string();
     }
     stage["options"] = options;
     stages.push_back(stage);

@@ -205,6 +205,8 @@ TEST_CASE("recipe: weights to start from, of a file that does not say what it is
   CHECK(all["stages"][0]["stage"] == "start");
   CHECK(all["stages"][0]["file"] == "w.safetensors");
   CHECK(all["stages"][3]["params"].get<int>() < all["stages"][1]["params"].get<int>());
+  const Json again = done(dir, "--start ./w.safetensors");  // the same file: nothing to do
+  CHECK(again["stages"][4] == all["stages"][4]);
 }
 
 TEST_CASE("recipe: what cannot be is refused with its line, before anything is done") {

@@ -19,15 +19,21 @@ here=$(cd "$(dirname "$0")" && pwd)
 names=("$@")
 ((${#names[@]})) || names=(lenet5 resnet20 compressed nin_gc resnet56 nin)
 
-# Checkpoints before and after, in turns: other work on the machine slows both.
+# Checkpoints before and after, with batch norm folded as they are deployed, in turns: other work on
+# the machine slows both.
 speed() {  # NAME BEFORE AFTER
-  local name=$1 round
+  local name=$1 round file folded
   rm -f "$here/$name-speed.jsonl"
   shift
+  for file in "$@"; do
+    "$pare" fold --weights "$file" --data "$data" --test-limit 256 --quiet \
+      --out "${file%.safetensors}-folded.safetensors"
+  done
   for round in 1 2 3; do
     for file in "$@"; do
-      "$pare" bench infer --weights "$file" --batch-size 32 --threads 1 --steps 20 --json --quiet |
-        tail -1 | jq -c --arg file "${file#"$runs/"}" --argjson round $round '{round: $round,
+      folded=${file%.safetensors}-folded.safetensors
+      "$pare" bench infer --weights "$folded" --batch-size 32 --threads 1 --steps 20 --json --quiet |
+        tail -1 | jq -c --arg file "${folded#"$runs/"}" --argjson round $round '{round: $round,
           file: $file, params, flops_per_image, images_per_second}' | tee -a "$here/$name-speed.jsonl"
     done
   done
