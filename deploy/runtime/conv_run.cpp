@@ -10,8 +10,8 @@ namespace pare::runtime {
 
 using kernels::kMaxPanels;
 using kernels::kMaxRows;
+using kernels::kMaxSignRows;
 using kernels::kPanel;
-using kernels::kTableRows;
 using kernels::kWidePanel;
 
 namespace {
@@ -124,7 +124,7 @@ void Conv::run_panels(const Unit& u, const Source& s, int64_t group, int64_t pan
                       uint8_t* y) const {
   const kernels::Kernels& k = kernels::active();
   constexpr int64_t kMost =  // numbers of the largest tile
-      std::max(kMaxRows * kMaxPanels * kPanel, kTableRows * kMaxPanels * kWidePanel);
+      std::max(kMaxRows * kMaxPanels * kPanel, kMaxSignRows * kMaxPanels * kWidePanel);
   alignas(64) int32_t raw[kMost];
   const int32_t* base[kMaxRows];
   const int64_t at = group * panels_of_group_ + panel, channels = panels * panel_;
@@ -139,7 +139,7 @@ void Conv::run_panels(const Unit& u, const Source& s, int64_t group, int64_t pan
   f.raw_row = channels;
   const bool signs = kind_ == Kind::signs;
   // Tiles of a row, as equal as can be.
-  const int64_t most = signs ? k.table_rows : k.rows[panels - 1], width = u.c1 - u.c0;
+  const int64_t most = signs ? k.sign_rows : k.rows[panels - 1], width = u.c1 - u.c0;
   const int64_t tiles = (width + most - 1) / most, low = width / tiles, higher = width % tiles;
   for (int64_t r = u.r0; r < u.r1; ++r) {
     for (int64_t c = u.c0, i = 0, rows; i < tiles; ++i, c += rows) {

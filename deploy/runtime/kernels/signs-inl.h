@@ -100,7 +100,7 @@ constexpr void fill_table_row(TileKernel (&row)[kMaxPanels]) {
 }
 
 template <int R = 1>
-constexpr void fill_tables(TileKernel (&rows)[kTableRows][kMaxPanels]) {
+constexpr void fill_tables(TileKernel (&rows)[kMaxSignRows][kMaxPanels]) {
   fill_table_row<R>(rows[R - 1]);
   if constexpr (R < kSignRows) fill_tables<R + 1>(rows);
 }

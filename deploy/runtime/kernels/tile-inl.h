@@ -261,7 +261,7 @@ constexpr void fill_all(TileKernel (&rows)[kMaxRows][kMaxPanels]) {
 constexpr Kernels make(const char* name) {
   Kernels k{};
   k.name = name;
-  k.panels = kPanels, k.table_rows = kSignRows;
+  k.panels = kPanels, k.sign_rows = kSignRows;
   for (int p = 0; p < kPanels; ++p) k.rows[p] = kRows[p];
   fill_all<typename V::Float>(k.floats);
   fill_all<typename V::Code>(k.codes);

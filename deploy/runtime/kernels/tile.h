@@ -10,7 +10,7 @@ namespace pare::runtime::kernels {
 inline constexpr int kPanel = 16;    // filters of a panel
 inline constexpr int kMaxRows = 16;  // pixels of a tile
 inline constexpr int kMaxPanels = 3;
-inline constexpr int kTableRows = 8;        // at most, where tables are looked up
+inline constexpr int kMaxSignRows = 8;      // pixels of a tile of signs
 inline constexpr int kWidePanel = 64;       // filters of a panel that tables are looked up for
 inline constexpr int kMaxSignWords = 4096;  // of a window
 
@@ -89,15 +89,15 @@ using FinishKernel = void (*)(const FinishTile&) noexcept;
 
 struct Kernels {
   const char* name;
-  int panels;            // of the widest tile
-  int rows[kMaxPanels];  // of the highest one with so many panels
-  int table_rows;
+  int panels;                               // of the widest tile
+  int rows[kMaxPanels];                     // of the highest one with so many panels
+  int sign_rows;                            // likewise, of signs
   TileKernel floats[kMaxRows][kMaxPanels];  // [rows - 1][panels - 1]
   TileKernel codes[kMaxRows][kMaxPanels];
   void (*signs)(const Tile&, int64_t rows, int64_t panels) noexcept;
-  /// Signs as well, four at a time: runs are of bytes, and w is [panels][runs * run *
-  /// 2][kWidePanel] with a byte for each four.
-  TileKernel tables[kTableRows][kMaxPanels];
+  /// Signs as well, four at a time: runs are of bytes, and w has a byte for each four,
+  /// [panels][runs * run * 2][kWidePanel].
+  TileKernel tables[kMaxSignRows][kMaxPanels];
   bool likes_tables;  // where they have less to do than `signs`
   FinishKernel float_to_float, int_to_float, int_to_code;
   void (*int_to_bits)(const FinishBits&) noexcept;
