@@ -15,8 +15,12 @@ void SparseArgs::fields(cli::Fields& f) {
     "weight of the norms of filters, added to the loss so that whole filters become zero; 0: off",
     {.min = 0});
   f(sparsity, "sparsity",
-    "share of each layer's weights that becomes zero, the smallest first; 0: off",
+    "share of the weights that becomes zero, the smallest of each layer first; 0: off",
     {.min = 0, .max = 0.999});
+  f(sparse_density, "sparse-density",
+    "zeros of --sparsity: the same share of each layer (uniform), or fewer of small layers (erk, "
+    "Erdős-Rényi-Kernel)",
+    {.one_of = {"uniform", "erk"}, .placeholder = "NAME"});
   f(sparse_until, "sparse-until",
     "share of the run after which --sparsity is reached, quickly at first; the rest recovers",
     {.min = 0, .max = 1});
@@ -57,7 +61,9 @@ void SparseArgs::check(const cli::Given& given, const std::string& gates, float 
   PARE_CHECK(sr || !given.has("s"), "--s is the weight of --sr, which is not given");
   PARE_CHECK(sparsity == 0 || sparse_pattern.empty(),
              "--sparsity and --sparse-pattern exclude each other");
-  PARE_CHECK(sparsity > 0 || !given.has("sparse-until"), "--sparse-until is for --sparsity");
+  for (const char* flag : {"sparse-until", "sparse-density"}) {
+    PARE_CHECK(sparsity > 0 || !given.has(flag), "--", flag, " is for --sparsity");
+  }
   PARE_CHECK(makes_zeros() || dense.empty(), "--dense is for --sparsity and --sparse-pattern");
   PARE_CHECK(!makes_zeros() || ema == 0, "--ema averages the zeros of ",
              sparsity > 0 ? "--sparsity" : "--sparse-pattern", " away",
@@ -76,6 +82,7 @@ std::vector<nn::Penalty> SparseArgs::penalties(const std::string& gates) const {
 SparseTraining::SparseTraining(const SparseArgs& a, nn::Layer& model, const ModelCard& card) {
   if (a.makes_zeros()) {
     prune::SparsityOptions o{.target = a.sparsity, .until = a.sparse_until};
+    if (a.sparse_density == "erk") o.density = prune::Density::erk;
     if (!a.sparse_pattern.empty()) o.pattern = prune::parse_pattern(a.sparse_pattern);
     o.dense = words(a.dense);
     sparsifier_.emplace(model, std::move(o));

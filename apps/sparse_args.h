@@ -17,7 +17,7 @@ struct SparseArgs {
   bool sr = false;
   float s = 1e-4f, group_lasso = 0, sparsity = 0, sparse_until = 0.5f;
   float gate_s = 0.1f, gate_target = 0.5f, gate_lambda = 1e-4f;
-  std::string sparse_pattern, dense;
+  std::string sparse_density = "uniform", sparse_pattern, dense;
 
   void fields(cli::Fields& f);
   /// `gates`: what the model has.

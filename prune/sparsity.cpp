@@ -32,6 +32,8 @@ void thin_out(std::span<float> values, int64_t keep) {
   for (auto it = end; it != order.end(); ++it) values[*it] = 0;
 }
 
+double sum(const Shape& s) { return std::accumulate(s.begin(), s.end(), 0.0); }
+
 void check(const SparsityOptions& o) {
   PARE_CHECK(o.target >= 0 && o.target < 1, "prune: sparsity must be in 0..1 without 1, got ",
              o.target);
@@ -54,10 +56,33 @@ Pattern parse_pattern(const std::string& text) {
   return p;
 }
 
-double cubic_sparsity(const SparsityOptions& o, double t) {
-  if (t < o.from) return 0;
-  if (t >= o.until) return o.target;
-  return o.target * (1 - std::pow(1 - (t - o.from) / (o.until - o.from), 3));
+std::vector<double> layer_sparsity(const std::vector<Shape>& weights, double target,
+                                   Density density) {
+  std::vector<double> zeros(weights.size(), target);
+  if (density == Density::uniform) return zeros;
+  // Layers that would keep more than they have stay whole; c is found anew for the others.
+  std::vector<bool> whole(weights.size());
+  for (bool found = false; !found;) {
+    double keep = 0, dims = 0;
+    for (size_t i = 0; i < weights.size(); ++i) {
+      const auto count = static_cast<double>(weights[i].numel());
+      keep += (1 - target) * count - (whole[i] ? count : 0);
+      if (!whole[i]) dims += sum(weights[i]);
+    }
+    const double c = keep / dims;
+    found = true;
+    for (size_t i = 0; i < weights.size(); ++i) {
+      zeros[i] = whole[i] ? 0 : 1 - c * sum(weights[i]) / static_cast<double>(weights[i].numel());
+      if (zeros[i] < 0) whole[i] = true, found = false;
+    }
+  }
+  return zeros;
+}
+
+double cubic_sparsity(double t, double from, double until) {
+  if (t < from) return 0;
+  if (t >= until) return 1;
+  return 1 - std::pow(1 - (t - from) / (until - from), 3);
 }
 
 void keep_largest(Tensor& weight, int64_t keep) { thin_out(weight.span(), keep); }
@@ -91,16 +116,21 @@ Sparsifier::Sparsifier(nn::Layer& model, SparsityOptions options) : options_(std
     PARE_CHECK(used[i], "prune: no layer with weights is called ", options_.dense[i]);
   }
   PARE_CHECK(!weights_.empty(), "prune: no layer is left to be made sparse");
+  std::vector<Shape> shapes;
+  for (const Masked& m : weights_) shapes.push_back(m.weight.shape());
+  const std::vector<double> zeros = layer_sparsity(shapes, options_.target, options_.density);
+  for (size_t i = 0; i < weights_.size(); ++i) weights_[i].target = zeros[i];
 }
 
 void Sparsifier::update(double progress) {
-  const double share = cubic_sparsity(options_, progress);
+  const double done = cubic_sparsity(progress, options_.from, options_.until);
   for (Masked& m : weights_) {
     for (size_t i = 0; i < m.zero.size(); ++i) {
       if (m.zero[i]) m.weight.data()[i] = 0;
     }
     const int64_t count = m.weight.numel();
-    const auto zeros = static_cast<int64_t>(std::floor(static_cast<double>(count) * share));
+    const auto zeros =
+        static_cast<int64_t>(std::floor(static_cast<double>(count) * (m.target * done)));
     if (options_.pattern) {
       if (progress < options_.from) continue;
       keep_pattern(m.weight, *options_.pattern);

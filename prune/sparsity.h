@@ -19,9 +19,17 @@ struct Pattern {
 /// "2:4"
 Pattern parse_pattern(const std::string& text);
 
+/// How zeros are spread over the layers. uniform: the same share of each. erk, Erdős-Rényi-Kernel
+/// (Evci et al. 2020, arXiv:1911.11134): a layer of shape [out, k, k, in] keeps
+///   min(1, c (out + k + k + in) / (out k k in)),   c such that the whole is as sparse as asked
+///   for,
+/// so that small layers stay denser than big ones.
+enum class Density { uniform, erk };
+
 struct SparsityOptions {
-  /// Share of each layer's weights that becomes zero.
+  /// Share of the weights that becomes zero.
   double target = 0.8;
+  Density density = Density::uniform;
   /// In its place. Input channels that do not divide by m end with a shorter run, in which n stay.
   std::optional<Pattern> pattern = {};
   /// In shares of the run: where zeros begin, and where the target is reached.
@@ -30,8 +38,13 @@ struct SparsityOptions {
   std::vector<std::string> dense = {};
 };
 
-/// Zhu & Gupta 2017, arXiv:1710.01878:  s(t) = target (1 - (1 - (t - from) / (until - from))^3)
-double cubic_sparsity(const SparsityOptions& options, double t);
+/// The share of the zeros that are there at t:  1 - (1 - (t - from) / (until - from))^3
+/// Zhu & Gupta 2017, arXiv:1710.01878
+double cubic_sparsity(double t, double from, double until);
+
+/// The share of zeros of each of these weights.
+std::vector<double> layer_sparsity(const std::vector<Shape>& weights, double target,
+                                   Density density);
 
 /// The largest `keep` of the magnitudes stay; of equal ones the first. Weights that were zero come
 /// last.
@@ -49,6 +62,7 @@ class Sparsifier {
   struct Masked {
     Tensor weight;
     std::vector<bool> zero;
+    double target = 0;
   };
   SparsityOptions options_;
   std::vector<Masked> weights_;

@@ -123,9 +123,7 @@ class Reader {
         prune.at(other).fail("cannot be done in steps", "leave out iterations");
     }
     bool by_percent = true;
-    const auto gone = [done](double share) {
-      return prune::cubic_sparsity({.target = share, .until = 1}, done);
-    };
+    const auto gone = [done](double share) { return share * prune::cubic_sparsity(done, 0, 1); };
     const auto change = [&stage](const std::string& name, const auto& now) {
       for (const Field& f : stage.work->fields().all()) {
         if (f.name != name) continue;

@@ -35,13 +35,39 @@ struct Net {
 }  // namespace
 
 TEST_CASE("sparsity: the cubic schedule") {
-  const SparsityOptions o{.target = 0.8, .from = 0.2, .until = 0.6};
-  CHECK(cubic_sparsity(o, 0) == 0);
-  CHECK(cubic_sparsity(o, 0.2) == 0);
-  CHECK(cubic_sparsity(o, 0.4) == doctest::Approx(0.8 * (1 - 0.125)));
-  CHECK(cubic_sparsity(o, 0.6) == 0.8);
-  CHECK(cubic_sparsity(o, 1) == 0.8);
-  CHECK(cubic_sparsity({.target = 0.5, .from = 0, .until = 0}, 0) == 0.5);
+  CHECK(cubic_sparsity(0, 0.2, 0.6) == 0);
+  CHECK(cubic_sparsity(0.2, 0.2, 0.6) == 0);
+  CHECK(cubic_sparsity(0.4, 0.2, 0.6) == doctest::Approx(1 - 0.125));
+  CHECK(cubic_sparsity(0.6, 0.2, 0.6) == 1);
+  CHECK(cubic_sparsity(1, 0.2, 0.6) == 1);
+  CHECK(cubic_sparsity(0, 0, 0) == 1);
+}
+
+TEST_CASE("sparsity: Erdős-Rényi-Kernel leaves small layers denser, and the whole as asked for") {
+  const std::vector<Shape> weights{{16, 3, 3, 3}, {16, 3, 3, 16}, {64, 3, 3, 64}, {10, 64}};
+  double all = 0;
+  for (const Shape& w : weights) all += static_cast<double>(w.numel());
+  for (double target : {0.0, 0.5, 0.75, 0.99}) {
+    CAPTURE(target);
+    const std::vector<double> zeros = layer_sparsity(weights, target, Density::erk);
+    double sum = 0;
+    for (size_t i = 0; i < zeros.size(); ++i) {
+      CHECK(zeros[i] >= 0);
+      CHECK(zeros[i] < 1);
+      sum += zeros[i] * static_cast<double>(weights[i].numel());
+    }
+    CHECK(sum / all == doctest::Approx(target));
+  }
+  // The first and the last layer and that of 16 channels would keep more than they have.
+  const std::vector<double> half = layer_sparsity(weights, 0.5, Density::erk);
+  CHECK(half[0] == 0);
+  CHECK(half[1] == 0);
+  CHECK(half[3] == 0);
+  CHECK(half[2] == doctest::Approx(0.5 * all / 36864));
+  // Of two layers that are not whole, densities are as (16 + 3 + 3 + 16) / 2304 to 134 / 36864.
+  const std::vector<double> most = layer_sparsity({weights[1], weights[2]}, 0.9, Density::erk);
+  CHECK((1 - most[0]) / (1 - most[1]) == doctest::Approx(38.0 / 2304 / (134.0 / 36864)));
+  CHECK(layer_sparsity(weights, 0.7, Density::uniform) == std::vector<double>(4, 0.7));
 }
 
 TEST_CASE("sparsity: the largest magnitudes stay, of equal ones the first") {
@@ -79,7 +105,7 @@ TEST_CASE("sparsity: zeros grow along the schedule, and stay") {
     s.update(t);
     const int64_t now = zeros(net.weight(0));
     CHECK(now >= last);
-    CHECK(now == static_cast<int64_t>(40 * cubic_sparsity({.target = 0.75}, t)));
+    CHECK(now == static_cast<int64_t>(40 * 0.75 * cubic_sparsity(t, 0, 0.5)));
     for (size_t i = 0; i < was.size(); ++i) {
       const bool zero = net.weight(0).data()[i] == 0;
       if (was[i]) CHECK(zero);
@@ -108,6 +134,20 @@ TEST_CASE("sparsity: a new one goes on where the old one stopped") {
   again.step(), two.update(0.95);
   CHECK(net.weight(0) == again.weight(0));
   CHECK(net.weight(2) == again.weight(2));
+}
+
+TEST_CASE("sparsity: layers get the zeros that the density says") {
+  Net net;
+  Sparsifier s(net.model, {.target = 0.5, .density = Density::erk, .until = 0.5});
+  const std::vector<double> share = layer_sparsity({{5, 8}, {4, 5}}, 0.5, Density::erk);
+  for (double t : {0.1, 0.5, 1.0}) {
+    net.step();
+    s.update(t);
+    const double done = cubic_sparsity(t, 0, 0.5);
+    CHECK(zeros(net.weight(0)) == static_cast<int64_t>(40 * share[0] * done));
+    CHECK(zeros(net.weight(2)) == static_cast<int64_t>(20 * share[1] * done));
+  }
+  CHECK(share[0] > share[1]);
 }
 
 TEST_CASE("sparsity: patterns, and layers that stay dense") {
