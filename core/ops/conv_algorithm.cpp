@@ -34,14 +34,19 @@ std::string name_of(const Choice& choice) {
   return choice ? str("F(", choice->m, "x", choice->m, ")") : "direct";
 }
 
+/// With fewer images the time is that of transforming the weights: a case of its own, so that who
+/// looks at one image first does not choose for a training.
+constexpr int64_t kFewImages = 8;
+
 std::string key_of(const GatherPass& pass) {
   const auto& p = pass.p;
-  return str(isa_name(active_isa()), " ", p.height, "x", p.width, "x", p.channels, " ", p.taps_h,
-             "x", p.taps_w, " ", p.rows, "x", p.cols, "x", pass.outputs);
+  return str(isa_name(active_isa()), pass.images < kFewImages ? " few " : " ", p.height, "x",
+             p.width, "x", p.channels, " ", p.taps_h, "x", p.taps_w, " ", p.rows, "x", p.cols, "x",
+             pass.outputs);
 }
 
 /// Raised when kernels become faster or slower: what was measured with others does not count.
-constexpr int kKernels = 2;
+constexpr int kKernels = 3;
 
 /// What was measured, here and by earlier processes.
 class Memory {
@@ -83,6 +88,11 @@ class Memory {
   std::string path_;
   std::map<std::string, std::string> known_;
 };
+
+Memory& memory() {
+  static Memory one;
+  return one;
+}
 
 /// The fastest of several ways, measured in turn: a busy moment hits all alike.
 template <class Run>
@@ -134,8 +144,7 @@ template <class Measure>
 Choice choose(const std::vector<WinogradKind>& kinds, const std::string& key, Measure&& measure) {
   if (kinds.empty() || use() == WinogradUse::off) return {};
   if (use() == WinogradUse::always) return kinds.back();
-  static Memory memory;
-  if (const std::string* known = memory.find(key)) {
+  if (const std::string* known = memory().find(key)) {
     for (const WinogradKind& kind : kinds) {
       if (name_of(kind) == *known) return kind;
     }
@@ -143,7 +152,7 @@ Choice choose(const std::vector<WinogradKind>& kinds, const std::string& key, Me
   }
   const Choice choice = measure();
   release_cached_memory();  // what only the slower ways needed
-  memory.remember(key, name_of(choice));
+  memory().remember(key, name_of(choice));
   return choice;
 }
 

@@ -150,6 +150,28 @@ TEST_CASE("bench conv times the three passes of a shape") {
   CHECK(r.out.find("3x5 s2x1 g2") != std::string::npos);
 }
 
+TEST_CASE(
+    "which convolution was fastest is remembered for each pass, for few images and for many") {
+  TempDir dir;
+  const std::string cache = "env XDG_CACHE_HOME='" + dir.path.string() + "' ";
+  const auto remembered = [&](int images) {
+    const Result r = run(dir,
+                         str("pare bench conv --shape 8,8,16,16 --steps 1 --warmup 0 --batch-size ",
+                             images, " --winograd auto"),
+                         cache);
+    CAPTURE(r.err);
+    REQUIRE(r.code == 0);
+    return Json::parse(slurp(dir.path / "pare" / "convolutions.json"))["fastest"];
+  };
+  // Forward pass and data gradient are one problem here, the weight gradient another.
+  const Json few = remembered(1);
+  CHECK(few.size() == 2);
+  const Json all = remembered(16);
+  CHECK(all.size() == 4);
+  for (const auto& [key, value] : few.items()) CHECK(all.at(key) == value);
+  CHECK(remembered(9) == all);
+}
+
 TEST_CASE("bench conv lists every convolution of a model, equal ones once") {
   TempDir dir;
   Result r =
