@@ -195,15 +195,29 @@ inline constexpr int kMaxPanel = 48;  // floats of the widest panel of any ISA
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// Cuts n into tiles of nearly equal height: 49 pixels are seven tiles of 7, not six of 8 and a
-/// lonely one.
+/// n cut into tiles of nearly equal height: 49 pixels are seven tiles of 7, not six of 8 and a
+/// lonely one. Cut once where many loops go over the same n: divisions cost as much as a small
+/// tile.
+struct TileCut {
+  int64_t tiles, height, taller;  // the first `taller` ones are one higher
+
+  TileCut(int64_t n, int64_t max_height)
+      : tiles(ceil_div(n, max_height)), height(tiles ? n / tiles : 0), taller(n - tiles * height) {}
+
+  /// f(begin, height)
+  template <class F>
+  void each(F&& f) const {
+    for (int64_t t = 0, begin = 0; t < tiles; ++t) {
+      const int64_t rows = height + (t < taller);
+      f(begin, static_cast<int>(rows));
+      begin += rows;
+    }
+  }
+};
+
 template <class F>
 void for_each_tile(int64_t n, int64_t max_height, F&& f) {
-  const int64_t tiles = ceil_div(n, max_height);
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t begin = n * t / tiles;
-    f(begin, static_cast<int>(n * (t + 1) / tiles - begin));
-  }
+  TileCut(n, max_height).each(f);
 }
 
 }  // namespace pare::kernels

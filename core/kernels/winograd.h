@@ -14,7 +14,9 @@
 //
 //   dg = G^T [ sum over tiles (A dy A^T) * (B^T d B) ] G
 
+#include <array>
 #include <cstdint>
+#include <vector>
 
 #include "core/kernels/conv.h"
 
@@ -25,6 +27,14 @@ struct WinogradKind {
   int alpha() const { return m + r - 1; }
   int points() const { return alpha() * alpha(); }
 };
+
+/// Floats from plane to plane of [points] planes of this many: an odd number of cache lines, since
+/// a transform touches all planes at once and powers of two apart they would share a few sets of
+/// L1.
+constexpr int64_t winograd_plane(int64_t floats) {
+  constexpr int64_t kLine = 16;
+  return ((floats + kLine - 1) / kLine | 1) * kLine;
+}
 
 /// A row of tiles in memory, m pixels apart: channels side by side, image rows `line` floats apart.
 struct TileRow {
@@ -68,9 +78,11 @@ struct WinogradPlan {
   const TileKernels* kernels;
   std::vector<Panel> panels;
   int64_t images, tiles_h, tiles_w;
-  int64_t batch_images, batch_rows;   // of tiles; one of the two is 1 or all
-  int64_t row_batches;                // batches of one image
-  std::vector<int64_t> v_row, m_row;  // offsets of the tiles' rows in V and in the products
+  int64_t batch_images, batch_rows;  // of tiles; one of the two is 1 or all
+  int64_t row_batches;               // batches of one image
+  // Offsets of the tiles' rows in V, and in the products of a panel of 1, 2, 3 vectors.
+  std::vector<int64_t> v_row;
+  std::array<std::vector<int64_t>, 3> m_row;
 
   int64_t batches() const;
   /// Floats of all transformed weights, and of one panel's.

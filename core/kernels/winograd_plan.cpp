@@ -9,9 +9,9 @@ namespace pare::kernels {
 
 namespace {
 
-/// Floats of a batch's transformed input: most of a core's L2. Fewer tiles than kMinTiles would
-/// read the weights, which come from further away, too often.
-constexpr int64_t kBatchFloats = 160 * 1024, kMinTiles = 32, kMaxTiles = 128;
+/// Tiles of a batch: with fewer the weights would be read too often, with more the transformed
+/// tiles and their products leave L2.
+constexpr int64_t kBatchTiles = 32;
 
 /// Transforms the tiles of one image's rows [row, row + rows) of tiles into v [points][tiles][C].
 void transform_rows(const WinogradPlan& plan, const Source& x, int64_t first, int64_t row,
@@ -33,25 +33,27 @@ void multiply(const WinogradPlan& plan, const Panel& panel, int64_t tiles, const
               const float* w, float* products) noexcept {
   const TileKernels& kernels = *plan.kernels;
   const int64_t width = panel.vectors * kernels.lanes, channels = plan.p.channels;
+  const std::vector<int64_t>& rows = plan.m_row[static_cast<size_t>(panel.vectors - 1)];
   alignas(64) static constexpr float kNoBias[kMaxPanel] = {};
   const int64_t tap = 0;
+  const TileCut cut(tiles, kernels.max_rows(panel.vectors));
   for (int point = 0; point < plan.kind.points(); ++point) {
-    GatherTile tile{v + point * tiles * channels,
+    GatherTile tile{v + point * winograd_plane(tiles * channels),
                     nullptr,
                     &tap,
                     1,
                     channels,
                     w + point * channels * width,
-                    products + point * tiles * kMaxPanel,
+                    products + point * winograd_plane(tiles * width),
                     nullptr,
                     width,
                     kNoBias,
                     nullptr};
     Ahead ahead;  // the next point's weights, or the next panel's
     ahead.add(tile.w + channels * width, channels * width);
-    for_each_tile(tiles, kernels.max_rows(panel.vectors), [&](int64_t i, int height) {
+    cut.each([&](int64_t i, int height) {
       tile.x_pixel = plan.v_row.data() + i;
-      tile.y_pixel = plan.m_row.data() + i;
+      tile.y_pixel = rows.data() + i;
       tile.ahead = ahead.take(channels / kAheadSteps, tile.x);
       kernels.gather(height, panel.vectors, tile);
     });
@@ -63,13 +65,14 @@ void store(const WinogradPlan& plan, const WinogradPlan::Batch& batch, const Pan
            int64_t y_image) noexcept {
   const GatherProblem& p = plan.p;
   const int m = plan.kind.m;
+  const int64_t width = panel.vectors * plan.kernels->lanes;
   for (int64_t image = batch.image; image < batch.image + batch.images; ++image) {
     for (int64_t i = batch.tile_row; i < batch.tile_row + batch.tile_rows; ++i) {
       float* to = y + image * y_image + i * m * p.y_row + panel.begin;
-      winograd_output(plan.kind,
-                      {products, plan.tiles_w, tiles * kMaxPanel, kMaxPanel, bias, panel.cols, to,
-                       p.y_row, p.y_pixel, std::min<int64_t>(m, p.rows - i * m), p.cols});
-      products += plan.tiles_w * kMaxPanel;
+      winograd_output(plan.kind, {products, plan.tiles_w, winograd_plane(tiles * width), width,
+                                  bias, panel.cols, to, p.y_row, p.y_pixel,
+                                  std::min<int64_t>(m, p.rows - i * m), p.cols});
+      products += plan.tiles_w * width;
     }
   }
 }
@@ -85,13 +88,14 @@ WinogradPlan::WinogradPlan(const GatherProblem& problem, int64_t count, int64_t 
       images(count),
       tiles_h(ceil_div(p.rows, k.m)),
       tiles_w(ceil_div(p.cols, k.m)) {
-  const int64_t fit = std::clamp(kBatchFloats / (kind.points() * p.channels), kMinTiles, kMaxTiles);
-  batch_images = std::clamp<int64_t>(fit / (tiles_h * tiles_w), 1, images);
-  batch_rows = batch_images > 1 ? tiles_h : std::clamp<int64_t>(fit / tiles_w, 1, tiles_h);
+  batch_images = std::clamp<int64_t>(kBatchTiles / (tiles_h * tiles_w), 1, images);
+  batch_rows = batch_images > 1 ? tiles_h : std::clamp<int64_t>(kBatchTiles / tiles_w, 1, tiles_h);
   row_batches = ceil_div(tiles_h, batch_rows);
   for (int64_t i = 0; i < batch_images * batch_rows * tiles_w; ++i) {
     v_row.push_back(i * p.channels);
-    m_row.push_back(i * kMaxPanel);
+    for (size_t vectors = 1; vectors <= m_row.size(); ++vectors) {
+      m_row[vectors - 1].push_back(i * static_cast<int64_t>(vectors) * kernels->lanes);
+    }
   }
 }
 
@@ -160,10 +164,10 @@ void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const f
 void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, int64_t image_pixels,
                     const float* w, const float* bias, float* y, int64_t y_image) noexcept {
   const WinogradPlan::Batch batch = plan.batch(index);
-  const int64_t tiles = batch.tiles, plane = tiles * plan.p.channels;
+  const int64_t tiles = batch.tiles, plane = winograd_plane(tiles * plan.p.channels);
   Scratch scratch;
   float* v = scratch.floats(plan.kind.points() * plane);
-  float* products = scratch.floats(plan.kind.points() * tiles * kMaxPanel);
+  float* products = scratch.floats(plan.kind.points() * winograd_plane(tiles * kMaxPanel));
   winograd_batch_input(plan, index, x, image_pixels, plane, v);
   alignas(64) float panel_bias[kMaxPanel] = {};
   for (size_t i = 0; i < plan.panels.size(); ++i) {

@@ -85,19 +85,23 @@ Tensor winograd_weight_gradient(const ConvShape& s, const kernels::WinogradKind&
   int64_t most = 0;
   for (const Flight& f : all) most = std::max(most, f.tiles());
   // A vector load may run past the last column: one panel of slack.
-  Tensor flight = Tensor::uninit({points * most * (s.in + s.out) + kernels::kMaxPanel});
+  const int64_t z_size = points * kernels::winograd_plane(most * s.out);
+  const int64_t v_size = points * kernels::winograd_plane(most * s.in);
+  Tensor flight = Tensor::uninit({z_size + v_size + kernels::kMaxPanel});
   Tensor du = Tensor::zeros({points, s.out * s.in});
   Tensor sums = db ? Tensor::uninit({batches, s.out}) : Tensor{};
-  float *z = flight.data(), *v = z + points * most * s.out, *pdu = du.data();
+  float *z = flight.data(), *v = z + z_size, *pdu = du.data();
   float* psums = db ? sums.data() : nullptr;
   const auto panels = kernels::make_panels(s.in, *plan.kernels);
   for (const Flight& f : all) {
     const int64_t tiles = f.tiles();
+    const int64_t z_plane = kernels::winograd_plane(tiles * s.out);
+    const int64_t v_plane = kernels::winograd_plane(tiles * s.in);
     parallel_for(f.last - f.first, 1, [&](Range r) {
       for (int64_t i = f.first + r.begin; i < f.first + r.end; ++i) {
         const int64_t at = f.tile_at[static_cast<size_t>(i - f.first)];
-        kernels::winograd_batch_input(plan, i, source, pass.x_pixels, tiles * s.in, v + at * s.in);
-        kernels::winograd_batch_output_grad(plan, i, pdy, s.out, tiles * s.out, z + at * s.out);
+        kernels::winograd_batch_input(plan, i, source, pass.x_pixels, v_plane, v + at * s.in);
+        kernels::winograd_batch_output_grad(plan, i, pdy, s.out, z_plane, z + at * s.out);
         const auto batch = plan.batch(i);
         if (psums) {
           kernels::sum_columns(pdy + batch.first * s.out, batch.pixels, s.out, s.out,
@@ -107,8 +111,8 @@ Tensor winograd_weight_gradient(const ConvShape& s, const kernels::WinogradKind&
     });
     parallel_for(points, 1, [&](Range r) {
       for (int64_t point = r.begin; point < r.end; ++point) {
-        add_products(*plan.kernels, panels, tiles, s.in, s.out, v + point * tiles * s.in,
-                     z + point * tiles * s.out, pdu + point * s.out * s.in);
+        add_products(*plan.kernels, panels, tiles, s.in, s.out, v + point * v_plane,
+                     z + point * z_plane, pdu + point * s.out * s.in);
       }
     });
   }
