@@ -22,42 +22,42 @@ namespace {
 using kernels::ConvShape;
 using kernels::WinogradPlan;
 
-/// Floats of the transformed tiles that are in flight: they stay in the last-level cache.
-constexpr int64_t kFlight = 2 << 20;
+/// How the batches of a plan are taken. A block's products are one sum, for any number of threads:
+/// as many tiles as fit a thread's L2, but of many channels more, so that the sums, which are all
+/// read and written with each block, are not most of what goes through memory. A flight is what is
+/// transformed before it is multiplied: work for all threads.
+struct Flights {
+  int64_t block, flight;  // in batches
+  int64_t most;           // tiles of a flight
 
-/// Consecutive batches whose transformed tiles fit, and where each begins.
-struct Flight {
-  int64_t first, last;           // batches
-  std::vector<int64_t> tile_at;  // of each batch, and the total
-  int64_t tiles() const { return tile_at.back(); }
+  Flights(const WinogradPlan& plan, int64_t in, int64_t out) {
+    constexpr int64_t kFloats = 128 * 1024;
+    const int64_t tiles = plan.batch(0).tiles;  // no batch has more
+    const int64_t fit = kFloats / (plan.kind.points() * (in + out));
+    const int64_t wanted = std::min(std::max(fit, in * out / (in + out)), kernels::kBlockPixels);
+    block = std::max<int64_t>(wanted / tiles, 1);
+    const int64_t all = num_threads() * std::max<int64_t>(fit / tiles, 1);
+    flight = std::min(kernels::ceil_div(all, block) * block, plan.batches());
+    most = flight * tiles;
+  }
 };
 
-std::vector<Flight> flights(const WinogradPlan& plan, int64_t floats_per_tile) {
-  std::vector<Flight> all;
-  for (int64_t i = 0; i < plan.batches(); ++i) {
-    const int64_t tiles = plan.batch(i).tiles;
-    if (all.empty() || (all.back().tiles() + tiles) * floats_per_tile > kFlight) {
-      all.push_back({i, i, {0}});
-    }
-    all.back().last = i + 1;
-    all.back().tile_at.push_back(all.back().tiles() + tiles);
-  }
-  return all;
+/// Where the tiles of each of some batches begin, and the last ones end.
+std::vector<int64_t> offsets(const WinogradPlan& plan, int64_t first, int64_t last) {
+  std::vector<int64_t> at{0};
+  for (int64_t i = first; i < last; ++i) at.push_back(at.back() + plan.batch(i).tiles);
+  return at;
 }
 
 /// du [out, in] += z^T v, z [tiles, out], v [tiles, in]
 void add_products(const kernels::TileKernels& kernels, const std::vector<kernels::Panel>& panels,
                   int64_t tiles, int64_t in, int64_t out, const float* v, const float* z,
                   float* du) {
-  for (int64_t first = 0; first < tiles; first += kernels::kBlockPixels) {
-    const float* line = v + first * in;
-    const int64_t count = std::min(kernels::kBlockPixels, tiles - first);
-    kernels::Ahead ahead;
-    ahead.add(line + count * in, count * in);
-    ahead.add(z + (first + count) * out, count * out);
-    kernels::add_outer_product(kernels, {&line, in, z + first * out, out, 1, count, out}, {{0, 0}},
-                               panels, du, in, ahead);
-  }
+  kernels::Ahead ahead;
+  ahead.add(v + tiles * in, tiles * in);
+  ahead.add(z + tiles * out, tiles * out);
+  kernels::add_outer_product(kernels, {&v, in, z, out, 1, tiles, out}, {{0, 0}}, panels, du, in,
+                             ahead);
 }
 
 /// dw [out, r, r, in] = G^T du G, du [points, out, in]
@@ -81,27 +81,26 @@ Tensor winograd_weight_gradient(const ConvShape& s, const kernels::WinogradKind&
   const auto pending = x.pending();  // the source points into it
   const kernels::Source source = source_of(x);
   const float* pdy = dy.data();
-  const std::vector<Flight> all = flights(plan, points * (s.in + s.out));
-  int64_t most = 0;
-  for (const Flight& f : all) most = std::max(most, f.tiles());
+  const Flights cut(plan, s.in, s.out);
   // A vector load may run past the last column: one panel of slack.
-  const int64_t z_size = points * kernels::winograd_plane(most * s.out);
-  const int64_t v_size = points * kernels::winograd_plane(most * s.in);
+  const int64_t z_size = points * kernels::winograd_plane(cut.most * s.out);
+  const int64_t v_size = points * kernels::winograd_plane(cut.most * s.in);
   Tensor flight = Tensor::uninit({z_size + v_size + kernels::kMaxPanel});
   Tensor du = Tensor::zeros({points, s.out * s.in});
   Tensor sums = db ? Tensor::uninit({batches, s.out}) : Tensor{};
   float *z = flight.data(), *v = z + z_size, *pdu = du.data();
   float* psums = db ? sums.data() : nullptr;
   const auto panels = kernels::make_panels(s.in, *plan.kernels);
-  for (const Flight& f : all) {
-    const int64_t tiles = f.tiles();
-    const int64_t z_plane = kernels::winograd_plane(tiles * s.out);
-    const int64_t v_plane = kernels::winograd_plane(tiles * s.in);
-    parallel_for(f.last - f.first, 1, [&](Range r) {
-      for (int64_t i = f.first + r.begin; i < f.first + r.end; ++i) {
-        const int64_t at = f.tile_at[static_cast<size_t>(i - f.first)];
-        kernels::winograd_batch_input(plan, i, source, pass.x_pixels, v_plane, v + at * s.in);
-        kernels::winograd_batch_output_grad(plan, i, pdy, s.out, z_plane, z + at * s.out);
+  for (int64_t first = 0; first < batches; first += cut.flight) {
+    const int64_t last = std::min(first + cut.flight, batches);
+    const std::vector<int64_t> at = offsets(plan, first, last);
+    const auto tile = [&](int64_t batch) { return at[static_cast<size_t>(batch - first)]; };
+    const int64_t z_plane = kernels::winograd_plane(tile(last) * s.out);
+    const int64_t v_plane = kernels::winograd_plane(tile(last) * s.in);
+    parallel_for(last - first, 1, [&](Range r) {
+      for (int64_t i = first + r.begin; i < first + r.end; ++i) {
+        kernels::winograd_batch_input(plan, i, source, pass.x_pixels, v_plane, v + tile(i) * s.in);
+        kernels::winograd_batch_output_grad(plan, i, pdy, s.out, z_plane, z + tile(i) * s.out);
         const auto batch = plan.batch(i);
         if (psums) {
           kernels::sum_columns(pdy + batch.first * s.out, batch.pixels, s.out, s.out,
@@ -111,8 +110,12 @@ Tensor winograd_weight_gradient(const ConvShape& s, const kernels::WinogradKind&
     });
     parallel_for(points, 1, [&](Range r) {
       for (int64_t point = r.begin; point < r.end; ++point) {
-        add_products(*plan.kernels, panels, tiles, s.in, s.out, v + point * v_plane,
-                     z + point * z_plane, pdu + point * s.out * s.in);
+        for (int64_t i = first; i < last; i += cut.block) {
+          const int64_t begin = tile(i), end = tile(std::min(i + cut.block, last));
+          add_products(*plan.kernels, panels, end - begin, s.in, s.out,
+                       v + point * v_plane + begin * s.in, z + point * z_plane + begin * s.out,
+                       pdu + point * s.out * s.in);
+        }
       }
     });
   }
