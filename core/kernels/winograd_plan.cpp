@@ -9,9 +9,15 @@ namespace pare::kernels {
 
 namespace {
 
-/// Tiles of a batch: with fewer the weights would be read too often, with more the transformed
-/// tiles and their products leave L2.
-constexpr int64_t kBatchTiles = 32;
+/// Tiles of a batch: with more the transformed tiles and their products leave L2. Weights that come
+/// from memory are worth it, since more tiles read them less often, as long as there are batches
+/// enough for some threads.
+constexpr int64_t kBatchTiles = 32, kBigBatchTiles = 128, kBigWeights = 2 << 20, kFewBatches = 4;
+
+int64_t tiles_of_batch(int64_t tiles, int64_t weights) {
+  if (weights < kBigWeights) return kBatchTiles;
+  return std::clamp(tiles / kFewBatches, kBatchTiles, kBigBatchTiles);
+}
 
 /// Transforms the tiles of one image's rows [row, row + rows) of tiles into v [points][tiles][C].
 void transform_rows(const WinogradPlan& plan, const Source& x, int64_t first, int64_t row,
@@ -88,8 +94,10 @@ WinogradPlan::WinogradPlan(const GatherProblem& problem, int64_t count, int64_t 
       images(count),
       tiles_h(ceil_div(p.rows, k.m)),
       tiles_w(ceil_div(p.cols, k.m)) {
-  batch_images = std::clamp<int64_t>(kBatchTiles / (tiles_h * tiles_w), 1, images);
-  batch_rows = batch_images > 1 ? tiles_h : std::clamp<int64_t>(kBatchTiles / tiles_w, 1, tiles_h);
+  const int64_t fit =
+      tiles_of_batch(images * tiles_h * tiles_w, kind.points() * p.channels * outputs);
+  batch_images = std::clamp<int64_t>(fit / (tiles_h * tiles_w), 1, images);
+  batch_rows = batch_images > 1 ? tiles_h : std::clamp<int64_t>(fit / tiles_w, 1, tiles_h);
   row_batches = ceil_div(tiles_h, batch_rows);
   for (int64_t i = 0; i < batch_images * batch_rows * tiles_w; ++i) {
     v_row.push_back(i * p.channels);
