@@ -105,9 +105,10 @@ std::vector<Tensor> leaves_of(const Node& node) {
 void run_node(Node& node, std::vector<std::shared_ptr<Node>>& reached) {
   PARE_CHECK(node.backward,
              "backward: the history of this result was freed by an earlier backward()");
-  Needs need;
+  const Needs need(node);
+  uint64_t met = 0;  // inputs that have a gradient already
   for (size_t i = 0; i < node.inputs.size(); ++i) {
-    if (node.inputs[i].node || node.inputs[i].leaf) need.set(i);
+    if (node.inputs[i].node && node.inputs[i].node->grad) met |= uint64_t{1} << i;
   }
   const Backward backward = std::exchange(node.backward, nullptr);
   Grads grads = backward(node.grad, need);
@@ -122,7 +123,7 @@ void run_node(Node& node, std::vector<std::shared_ptr<Node>>& reached) {
                  " for an input of shape ", input.leaf.shape());
       accumulate(TapeAccess::of(input.leaf).grad, grads[i]);
     } else {
-      if (!input.node->grad) reached.push_back(input.node);
+      if (!input.node->grad && !(met >> i & 1u)) reached.push_back(input.node);
       accumulate(input.node->grad, grads[i]);
     }
   }
@@ -189,6 +190,17 @@ Tensor record(const char* op, Attributes attributes, Tensor y, const std::vector
   node->backward = std::move(backward);
   TapeAccess::of(y).node = std::move(node);
   return y;
+}
+
+Needs::Needs(const Node& node) : node_(&node) {
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (node.inputs[i].node || node.inputs[i].leaf) set(i);
+  }
+}
+
+Tensor Needs::take(size_t i) const {
+  const std::shared_ptr<Node>& from = node_->inputs[i].node;
+  return from ? std::exchange(from->grad, {}) : Tensor{};
 }
 
 Node::~Node() {

@@ -16,15 +16,26 @@ namespace pare {
 /// Gradients in the order of an op's inputs; an empty tensor is a zero.
 using Grads = std::vector<Tensor>;
 
+struct Node;
+
 /// Which inputs want a gradient.
 class Needs {
  public:
+  Needs() = default;
+  explicit Needs(const Node& node);
+
   bool operator[](size_t i) const { return (bits_ >> i) & 1u; }
   void set(size_t i) { bits_ |= uint64_t{1} << i; }
   bool any() const { return bits_ != 0; }
 
+  /// The gradient that other readers of input i have left there so far, if any. It is taken away:
+  /// the gradient that is returned for this input must contain it. For a backward that has its
+  /// result in cache and can add to it there.
+  Tensor take(size_t i) const;
+
  private:
   uint64_t bits_ = 0;
+  const Node* node_ = nullptr;
 };
 
 using Backward = std::function<Grads(const Tensor& dy, Needs need)>;

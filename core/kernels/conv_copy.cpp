@@ -7,6 +7,7 @@
 
 #include "core/kernels/bf16.h"
 #include "core/kernels/conv.h"
+#include "core/kernels/quant_quads.h"
 #include "core/scratch.h"
 
 namespace pare::kernels {
@@ -58,11 +59,16 @@ void copy_crop_pairs(const Source& x, const Crop& w, float* to) noexcept {
 }
 
 bool copy_crop_quads(const Source& x, const ByteCode& code, const Crop& w, float* to) noexcept {
+  Source values = x;
+  if (x.shuffle == nullptr) values.quant = nullptr;  // quantized on the way to bytes
   bool inside = true;
   copy_rows(w, quads(w.channels), code.zero(), to, [&](int64_t pixel, int64_t count, float* at) {
     Scratch scratch;
-    const float* values = loaded(x, pixel, count, w.channels, scratch);
-    inside = byte_quads(code, values, count, w.channels, at) && inside;
+    const float* from = loaded(values, pixel, count, w.channels, scratch);
+    const bool good = x.quant && !values.quant
+                          ? quant_quads(*x.quant, code, from, count, w.channels, at)
+                          : byte_quads(code, from, count, w.channels, at);
+    inside = good && inside;
   });
   return inside;
 }

@@ -61,13 +61,19 @@ struct Quantizing {
     return hn::Add(RoundBy<kRounding>(d, hn::Add(t, q.before)), q.after);
   }
 
-  /// y. A true division: x (1 / s) breaks ties differently, and integer kernels divide.
+  /// clamp(u, lo, hi). A true division: x (1 / s) breaks ties differently, and integer kernels
+  /// divide.
   template <class D, class V>
-  static HWY_INLINE V Value(D d, const QuantLanes<D>& q, V x) {
+  static HWY_INLINE V Clamped(D d, const QuantLanes<D>& q, V x) {
     const V u = Code(d, q, Quotient(d, x, q.scale, q.inverse));
     const V raised = hn::IfThenElse(hn::Lt(u, q.lo), q.lo, u);  // not Max: NaN stays
-    const V code = hn::IfThenElse(hn::Gt(raised, q.hi), q.hi, raised);
-    return hn::Mul(hn::Sub(code, q.zero), q.scale);
+    return hn::IfThenElse(hn::Gt(raised, q.hi), q.hi, raised);
+  }
+
+  /// y
+  template <class D, class V>
+  static HWY_INLINE V Value(D d, const QuantLanes<D>& q, V x) {
+    return hn::Mul(hn::Sub(Clamped(d, q, x), q.zero), q.scale);
   }
 
   /// dx, and the three sums gain this vector's part unless kSums is false.

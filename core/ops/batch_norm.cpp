@@ -147,12 +147,13 @@ struct Normalized final : Deferred {
   kernels::Finish finish() const { return {f, quant ? &*quant : nullptr}; }
 
   bool keeps_x = false;  // x is wanted again, for a gradient
+  bool in_place_of_x() const { return !keeps_x && pending_blocks(s.x) > 0; }
 
   void run(float* y) const override {
     const int64_t C = s.x.dim(-1);
     const float* r = residual ? residual.data() : nullptr;
     const kernels::Affine u{nullptr, r, s.scale.data(), s.shift.data()};
-    if (!keeps_x && pending_blocks(s.x)) {  // x itself is not wanted: y takes its place
+    if (in_place_of_x()) {
       s.x.pending()->run(y, [&](const Block& b) {
         kernels::Affine at = u.at(b.first * C);
         at.x = b.values;
@@ -167,9 +168,23 @@ struct Normalized final : Deferred {
       kernels::normalize(at, finish(), rows, C, y + first * C);
     });
   }
+  /// Sums go into memory before anybody reads them: who looks at all values first does it
+  /// meanwhile.
+  int64_t blocks() const override { return residual && !in_place_of_x() ? Rows(s.x).shards() : 0; }
+  void run(float* y, BlockVisitor visit) const override {
+    const int64_t C = s.x.dim(-1);
+    const kernels::Affine u{s.x.data(), residual.data(), s.scale.data(), s.shift.data()};
+    Rows(s.x).for_each_shard([&](int64_t shard, int64_t first, int64_t rows) {
+      kernels::normalize(u.at(first * C), finish(), rows, C, y + first * C);
+      visit({shard, first, rows, y + first * C});
+    });
+  }
   Tensor then(const Pointwise& next) const override {
     using Kind = Pointwise::Kind;
-    if (quant) return {};
+    // Who quantizes a block's sum is seldom its only reader: the next residual wants it as it is.
+    const bool kept = residual && (next.kind == Kind::sign || next.kind == Kind::ternary ||
+                                   next.kind == Kind::quantize);
+    if (quant || kept) return {};
     if (f.kind == Kind::identity) return normalized(x, gamma, beta, s, next, residual);
     if (f.kind != Kind::relu || next.kind != Kind::quantize || residual) return {};
     Pointwise both = next;
@@ -182,7 +197,6 @@ struct Normalized final : Deferred {
     return free ? normalized(x, gamma, beta, s, f, other) : Tensor{};
   }
   Tensor quantized(const QuantStep& step) const override {
-    // A block's sum is usually wanted as it is, too: by the next residual.
     const bool free = !quant && !residual && kernels::Finish::may_quantize(f);
     return free ? normalized(x, gamma, beta, s, f, residual, &step) : Tensor{};
   }

@@ -21,6 +21,7 @@
 #include "core/autograd.h"
 #include "core/deferred.h"
 #include "core/grid.h"
+#include "core/kernels/arithmetic.h"
 #include "core/ops/common.h"
 #include "core/ops/show.h"
 
@@ -159,14 +160,16 @@ std::vector<FakeQuantSums> backward(const Work& w, const float* dy, float* dx) {
 }
 
 /// The same for one scale and a gradient that is only now computed, for nobody else: block by block
-/// in cache, where it lies.
-FakeQuantSums backward_in_blocks(const Work& w, const Tensor& dy) {
+/// in cache, where it lies. `other`, if there is one, is added.
+FakeQuantSums backward_in_blocks(const Work& w, const Tensor& dy, const Tensor& other) {
   const float* x = w.x.data();
+  const float* more = other ? other.data() : nullptr;
   const int64_t channels = w.x.dim(-1);
   std::vector<FakeQuantSums> parts(static_cast<size_t>(pending_blocks(dy)));
   settle(dy, [&](const Block& b) {
     parts[static_cast<size_t>(b.index)] = kernels::fake_quant_grad(
         w.groups[0].q, x + b.first * channels, b.values, b.values, b.rows * channels);
+    if (more) kernels::accumulate(more + b.first * channels, b.values, b.rows * channels);
   });
   FakeQuantSums sums;
   for (const FakeQuantSums& part : parts) add(sums, part);
@@ -196,7 +199,7 @@ Grads gradients(const Work& w, const Tensor& dy, Needs need) {
   Grads grads(3);
   std::vector<FakeQuantSums> sums;
   if (w.count() == 1 && dy.unique() && pending_blocks(dy) > 0) {
-    sums = {backward_in_blocks(w, dy)};
+    sums = {backward_in_blocks(w, dy, need.take(0))};
     grads[0] = dy;
   } else {
     grads[0] = reuse(dy);

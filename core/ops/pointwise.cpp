@@ -4,6 +4,7 @@
 #include "core/deferred.h"
 #include "core/error.h"
 #include "core/grid.h"
+#include "core/kernels/arithmetic.h"
 #include "core/ops.h"
 #include "core/ops/common.h"
 
@@ -52,27 +53,55 @@ GridPtr grid_of(const Pointwise& f) {
 
 const char* word(Rounding r) { return r == Rounding::half_even ? "half_even" : "half_away"; }
 
+/// Element by element, x where it lies or while it is computed.
+Tensor forward(const Pointwise& f, const Tensor& x) {
+  Tensor y = Tensor::uninit(x.shape());
+  float* py = y.data();
+  if (pending_blocks(x) > 0) {
+    const int64_t C = x.dim(-1);
+    settle(x,
+           [&](const Block& b) { kernels::pointwise(f, b.values, py + b.first * C, b.rows * C); });
+    return y;
+  }
+  const float* px = x.data();
+  parallel_for(x.numel(), kGrain,
+               [&](Range r) { kernels::pointwise(f, px + r.begin, py + r.begin, r.size()); });
+  return y;
+}
+
+/// dx; a gradient that is only now computed, for nobody else, becomes it block by block in cache,
+/// and what other readers of x left is added there.
+Tensor backward(const Pointwise& f, const Tensor& x, const Tensor& dy, Needs need) {
+  const float* from = x.data();
+  if (dy.unique() && pending_blocks(dy) > 0) {
+    const Tensor other = need.take(0);
+    const float* more = other ? other.data() : nullptr;
+    const int64_t C = dy.dim(-1);
+    settle(dy, [&](const Block& b) {
+      const int64_t at = b.first * C, n = b.rows * C;
+      kernels::pointwise_grad(f, from + at, b.values, b.values, n);
+      if (more) kernels::accumulate(more + at, b.values, n);
+    });
+    return dy;
+  }
+  Tensor dx = reuse(dy);
+  const float* g = dy.data();
+  float* to = dx.data();
+  parallel_for(dy.numel(), kGrain, [&](Range r) {
+    kernels::pointwise_grad(f, from + r.begin, g + r.begin, to + r.begin, r.size());
+  });
+  return dx;
+}
+
 Tensor computed(const Pointwise& f, const Tensor& x) {
   if (f.fusable() && fusion_enabled()) {
     const auto work = x.pending();
     if (Tensor y = work ? work->then(f) : Tensor{}) return y;
   }
-  Tensor y = Tensor::uninit(x.shape());
-  const float* px = x.data();
-  float* py = y.data();
-  parallel_for(x.numel(), kGrain,
-               [&](Range r) { kernels::pointwise(f, px + r.begin, py + r.begin, r.size()); });
-
   const Names n = names_of(f.kind);
-  return record(f.name(), {{n.a, f.a}, {n.b, f.b}, {n.c, f.c}, {n.rounding, word(f.rounding)}}, y,
-                {x}, [f, x = x.detach()](const Tensor& dy, Needs) -> Grads {
-                  Tensor dx = reuse(dy);
-                  const float *from = x.data(), *g = dy.data();
-                  float* to = dx.data();
-                  parallel_for(dy.numel(), kGrain, [&](Range r) {
-                    kernels::pointwise_grad(f, from + r.begin, g + r.begin, to + r.begin, r.size());
-                  });
-                  return {dx};
+  return record(f.name(), {{n.a, f.a}, {n.b, f.b}, {n.c, f.c}, {n.rounding, word(f.rounding)}},
+                forward(f, x), {x}, [f, x = x.detach()](const Tensor& dy, Needs need) -> Grads {
+                  return {backward(f, x, dy, need)};
                 });
 }
 

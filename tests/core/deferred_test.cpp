@@ -5,6 +5,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
@@ -38,7 +39,29 @@ Result run(const Tail& tail, bool fused, bool train) {
   return {y.detach(), x.grad(), gamma.grad(), beta.grad(), residual.grad()};
 }
 
+/// The next block of a ResNet: its convolution reads the sum quantized, its residual as it is.
+template <class F>
+Tail next_block(F&& quantize) {
+  return [quantize](const Tensor& z, const Tensor& r) {
+    const Tensor s = z + r;
+    Rng rng(5);
+    const int64_t C = s.dim(-1);
+    return conv2d(quantize(s), Tensor::normal({C, 3, 3, C}, rng, 0, 0.1f), {}, {.pad = 1}) + s;
+  };
+}
+
+Tensor four_bits(const Tensor& x) {
+  const Tensor step = Tensor::of({0.25f}).requires_grad_();
+  return fake_quant(x, step, {}, {.lo = -8, .hi = 7});
+}
+
 const std::vector<std::pair<const char*, Tail>> kTails = {
+    {"residual, sign and residual", next_block([](const Tensor& s) { return sign(s, Ste::clip); })},
+    {"residual, quantize and residual",
+     next_block([](const Tensor& s) { return pointwise(kFourBits, s); })},
+    {"residual, fake_quant and residual", next_block(four_bits)},
+    {"residual, relu, fake_quant and residual",
+     next_block([](const Tensor& s) { return four_bits(relu(s)); })},
     {"alone", [](const Tensor& z, const Tensor&) { return z; }},
     {"relu", [](const Tensor& z, const Tensor&) { return relu(z); }},
     {"relu6", [](const Tensor& z, const Tensor&) { return relu6(z); }},
@@ -192,6 +215,27 @@ TEST_CASE("a quantizer behind a relu keeps relu's slope at zero") {
   };
   CHECK(gradient(true) == gradient(false));
   CHECK(gradient(true) == Tensor::of({0, 0, 0.5f, 0.5f, 0, 0}).reshape({6, 1}));
+}
+
+TEST_CASE("bounds of a sum are taken while it is computed") {
+  const auto run = [](bool fused) {
+    set_fusion(fused);
+    Rng rng(9);
+    const Tensor x = Tensor::normal({3, 40, 7, 21}, rng, 0.5f, 2.0f).requires_grad_();
+    Tensor mean = Tensor::zeros({21}), var = Tensor::ones({21});
+    const Tensor s = batch_norm(x, {}, {}, mean, var) + Tensor::normal(x.shape(), rng);
+    CHECK((pending_blocks(s) > 1) == fused);
+    const Bounds b = bounds(s);
+    CHECK(pending_blocks(s) == 0);
+    set_fusion(true);
+    const std::span<const float> values = s.span();
+    CHECK(b.min == *std::min_element(values.begin(), values.end()));
+    CHECK(b.max == *std::max_element(values.begin(), values.end()));
+    return b;
+  };
+  const Bounds fused = run(true), plain = run(false);
+  CHECK(fused.min == plain.min);
+  CHECK(fused.max == plain.max);
 }
 
 TEST_CASE("values appear when they are read, and only then") {

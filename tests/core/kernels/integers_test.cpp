@@ -4,12 +4,15 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "core/deferred.h"
 #include "core/grid.h"
 #include "core/kernels/conv_tile.h"
+#include "core/kernels/fake_quant.h"
 #include "core/kernels/quads.h"
+#include "core/kernels/quant_quads.h"
 #include "core/kernels/ref_conv.h"
 #include "core/ops.h"
 #include "core/ops/conv_passes.h"
@@ -228,6 +231,35 @@ TEST_CASE("bytes of values, with tails and odd channels") {
         std::vector<float> broken = x;
         broken.back() = bad;
         CHECK(!kernels::byte_quads(code, broken.data(), pixels, channels, to.data()));
+      }
+    }
+  });
+}
+
+TEST_CASE("quantizing to bytes is quantizing, then bytes") {
+  Rng rng(11);
+  test::for_each_isa([&](std::string_view) {
+    for (const FakeQuant& q :
+         {FakeQuant{.scale = 0.05f, .lo = -8, .hi = 7},
+          FakeQuant{.scale = 0.02f, .zero = 117, .lo = 0, .hi = 255, .shift_first = true},
+          FakeQuant{
+              .scale = 0.05f, .zero = 3, .lo = 0, .hi = 15, .rounding = Rounding::half_away}}) {
+      const kernels::ByteCode code{1 / q.scale, static_cast<int>(q.lo - q.zero),
+                                   static_cast<int>(q.hi - q.zero)};
+      for (int64_t channels : {1, 3, 4, 7, 16, 18, 33, 64}) {
+        const int64_t pixels = 5, words = pixels * kernels::quads(channels);
+        std::vector<float> x, y(static_cast<size_t>(pixels * channels));
+        for (int64_t i = 0; i < pixels * channels; ++i) x.push_back(rng.uniform(-4.0f, 4.0f));
+        x[0] = q.scale * 2.5f;  // half-way
+        kernels::fake_quant(q, x.data(), y.data(), pixels * channels);
+        std::vector<float> want(static_cast<size_t>(words)), got(want);
+        CHECK(kernels::byte_quads(code, y.data(), pixels, channels, want.data()));
+        CHECK(kernels::quant_quads(q, code, x.data(), pixels, channels, got.data()));
+        CHECK(std::memcmp(want.data(), got.data(), static_cast<size_t>(words) * 4) == 0);
+        x.back() = kNan;
+        CHECK(!kernels::quant_quads(q, code, x.data(), pixels, channels, got.data()));
+        x.back() = std::numeric_limits<float>::infinity();
+        CHECK(kernels::quant_quads(q, code, x.data(), pixels, channels, got.data()));
       }
     }
   });
