@@ -39,7 +39,8 @@ void optimization_fields(TrainArgs& a, cli::Fields& f) {
     {.min = 0, .max = 0.99});
   f(a.clip_grad, "clip-grad", "largest joint norm of the gradients; 0: any", {.min = 0});
   f(a.ema, "ema",
-    "decay of averaged weights, e.g. 0.999, which are then tested and saved as best; 0: off",
+    "decay of averaged weights, e.g. 0.999, which are then tested and saved as best; 0: off "
+    "(better for binary and ternary weights, whose averages round to other codes)",
     {.min = 0, .max = 0.999999});
   f(a.sync_bn, "sync-bn",
     "batch norm over the batches of all processes (mpirun), not over each one's part");
