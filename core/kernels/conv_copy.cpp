@@ -7,7 +7,7 @@
 
 #include "core/kernels/bf16.h"
 #include "core/kernels/conv.h"
-#include "core/kernels/quant_quads.h"
+#include "core/kernels/quads.h"
 #include "core/scratch.h"
 
 namespace pare::kernels {

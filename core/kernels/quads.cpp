@@ -5,27 +5,26 @@
 #define HWY_TARGET_INCLUDE "core/kernels/quads.cpp"
 #include "hwy/foreach_target.h"
 //
+#include "core/kernels/fake_quant-inl.h"
 #include "core/kernels/map-inl.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace pare::kernels::HWY_NAMESPACE {
 
-/// n values to n bytes.
-bool Bytes(const ByteCode& code, const float* x, int64_t n, uint8_t* to) {
-  const hn::ScalableTag<float> d;
-  const hn::Rebind<uint8_t, decltype(d)> db;
+using D = hn::ScalableTag<float>;
+using Vf = hn::Vec<D>;
+
+/// n values to n bytes: codes(x, inside) are vectors of integers from 0 to 255; the lanes of
+/// `inside` that are not become false.
+template <class F>
+HWY_INLINE bool Bytes(const float* x, int64_t n, uint8_t* to, F codes) {
+  const D d;
+  const hn::Rebind<uint8_t, D> db;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto inverse = hn::Set(d, code.inverse), shift = hn::Set(d, static_cast<float>(-code.lo));
-  // Half a step is far more than rounding leaves; NaN fails, too.
-  const auto below = hn::Set(d, -0.5f);
-  const auto above = hn::Set(d, static_cast<float>(code.hi - code.lo) + 0.5f);
-  auto inside = hn::Gt(above, below);
-  const auto bytes = [&](auto v) HWY_ATTR {
-    const auto t = hn::Add(hn::Mul(v, inverse), shift);
-    inside = hn::And(inside, hn::And(hn::Gt(t, below), hn::Lt(t, above)));
-    return hn::DemoteTo(db, hn::NearestInt(t));
-  };
+  auto inside = hn::Eq(hn::Zero(d), hn::Zero(d));
+  const auto bytes = [&](Vf v)
+                         HWY_ATTR { return hn::DemoteTo(db, hn::NearestInt(codes(v, inside))); };
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) hn::StoreU(bytes(hn::LoadU(d, x + i)), db, to + i);
   if (i < n) {
@@ -36,16 +35,52 @@ bool Bytes(const ByteCode& code, const float* x, int64_t n, uint8_t* to) {
   return hn::AllTrue(d, inside);
 }
 
-bool ByteQuads(const ByteCode& code, const float* x, int64_t pixels, int64_t channels, float* to) {
+/// Pixel by pixel if their channels have to be filled up.
+template <class F>
+HWY_INLINE bool Quads(const float* x, int64_t pixels, int64_t channels, float* to, F codes) {
   uint8_t* bytes = reinterpret_cast<uint8_t*>(to);
-  if (channels % 4 == 0) return Bytes(code, x, pixels * channels, bytes);
+  if (channels % 4 == 0) return Bytes(x, pixels * channels, bytes, codes);
   const int64_t width = 4 * quads(channels);
   bool inside = true;
   for (int64_t p = 0; p < pixels; ++p, x += channels, bytes += width) {
-    inside = Bytes(code, x, channels, bytes) && inside;
+    inside = Bytes(x, channels, bytes, codes) && inside;
     for (int64_t k = channels; k < width; ++k) bytes[k] = 0;
   }
   return inside;
+}
+
+bool ByteQuads(const ByteCode& code, const float* x, int64_t pixels, int64_t channels, float* to) {
+  const D d;
+  const Vf inverse = hn::Set(d, code.inverse), shift = hn::Set(d, static_cast<float>(-code.lo));
+  // Half a step is far more than rounding leaves; NaN fails, too.
+  const Vf below = hn::Set(d, -0.5f),
+           above = hn::Set(d, static_cast<float>(code.hi - code.lo) + 0.5f);
+  return Quads(x, pixels, channels, to, [&](Vf v, auto& inside) HWY_ATTR {
+    const Vf t = hn::Add(hn::Mul(v, inverse), shift);
+    inside = hn::And(inside, hn::And(hn::Gt(t, below), hn::Lt(t, above)));
+    return t;
+  });
+}
+
+template <Rounding kRounding>
+bool QuantQuadsBy(const FakeQuant& q, const ByteCode& code, const float* x, int64_t pixels,
+                  int64_t channels, float* to) {
+  const D d;
+  const QuantLanes<D> lanes(d, q);
+  const Vf shift = hn::Set(d, -q.zero - static_cast<float>(code.lo));
+  return Quads(x, pixels, channels, to, [&](Vf v, auto& inside) HWY_ATTR {
+    const Vf u = Quantizing<kRounding>::Clamped(d, lanes, v);
+    inside = hn::And(inside, hn::Eq(u, u));
+    return hn::Add(u, shift);
+  });
+}
+
+bool QuantQuads(const FakeQuant& q, const ByteCode& code, const float* x, int64_t pixels,
+                int64_t channels, float* to) {
+  if (q.rounding == Rounding::half_even) {
+    return QuantQuadsBy<Rounding::half_even>(q, code, x, pixels, channels, to);
+  }
+  return QuantQuadsBy<Rounding::half_away>(q, code, x, pixels, channels, to);
 }
 
 }  // namespace pare::kernels::HWY_NAMESPACE
@@ -57,6 +92,12 @@ HWY_EXPORT(ByteQuads);
 bool byte_quads(const ByteCode& code, const float* x, int64_t pixels, int64_t channels,
                 float* to) noexcept {
   return HWY_DYNAMIC_DISPATCH(ByteQuads)(code, x, pixels, channels, to);
+}
+
+HWY_EXPORT(QuantQuads);
+bool quant_quads(const FakeQuant& q, const ByteCode& code, const float* x, int64_t pixels,
+                 int64_t channels, float* to) noexcept {
+  return HWY_DYNAMIC_DISPATCH(QuantQuads)(q, code, x, pixels, channels, to);
 }
 }  // namespace pare::kernels
 #endif

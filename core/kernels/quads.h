@@ -9,6 +9,10 @@
 
 #include <cstdint>
 
+namespace pare {
+struct FakeQuant;
+}
+
 namespace pare::kernels {
 
 inline int64_t quads(int64_t n) { return (n + 3) / 4; }
@@ -25,5 +29,9 @@ struct ByteCode {
 /// a last word is filled up with zeros. False if a value is not on the grid, a NaN for example.
 bool byte_quads(const ByteCode& code, const float* x, int64_t pixels, int64_t channels,
                 float* to) noexcept;
+/// The same of fake_quant(q, x), without the numbers in between. The codes of q, less its zero
+/// point, lie within code.lo .. code.hi. False if there is a NaN.
+bool quant_quads(const FakeQuant& q, const ByteCode& code, const float* x, int64_t pixels,
+                 int64_t channels, float* to) noexcept;
 
 }  // namespace pare::kernels

@@ -12,7 +12,6 @@
 #include "core/kernels/conv_tile.h"
 #include "core/kernels/fake_quant.h"
 #include "core/kernels/quads.h"
-#include "core/kernels/quant_quads.h"
 #include "core/kernels/ref_conv.h"
 #include "core/ops.h"
 #include "core/ops/conv_passes.h"
