@@ -93,6 +93,13 @@ struct Quantizing {
   }
 };
 
+/// f(Quantizing<...>) for a rounding known at run time.
+template <class F>
+HWY_INLINE auto WithQuantizing(Rounding rounding, F f) {
+  if (rounding == Rounding::half_even) return f(Quantizing<Rounding::half_even>());
+  return f(Quantizing<Rounding::half_away>());
+}
+
 }  // namespace pare::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

@@ -18,13 +18,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 using Vf = hn::Vec<D>;
 
-/// f(Quantizing<...>) for a rounding known at run time.
-template <class F>
-HWY_INLINE auto WithQuantizing(Rounding rounding, F f) {
-  if (rounding == Rounding::half_even) return f(Quantizing<Rounding::half_even>());
-  return f(Quantizing<Rounding::half_away>());
-}
-
 void FakeQuantize(const FakeQuant& q, const float* x, float* y, int64_t n) {
   const D d;
   const QuantLanes<D> lanes(d, q);

@@ -62,25 +62,18 @@ bool ByteQuads(const ByteCode& code, const float* x, int64_t pixels, int64_t cha
   });
 }
 
-template <Rounding kRounding>
-bool QuantQuadsBy(const FakeQuant& q, const ByteCode& code, const float* x, int64_t pixels,
-                  int64_t channels, float* to) {
+bool QuantQuads(const FakeQuant& q, const ByteCode& code, const float* x, int64_t pixels,
+                int64_t channels, float* to) {
   const D d;
   const QuantLanes<D> lanes(d, q);
   const Vf shift = hn::Set(d, -q.zero - static_cast<float>(code.lo));
-  return Quads(x, pixels, channels, to, [&](Vf v, auto& inside) HWY_ATTR {
-    const Vf u = Quantizing<kRounding>::Clamped(d, lanes, v);
-    inside = hn::And(inside, hn::Eq(u, u));
-    return hn::Add(u, shift);
+  return WithQuantizing(q.rounding, [&](auto f) HWY_ATTR {
+    return Quads(x, pixels, channels, to, [&](Vf v, auto& inside) HWY_ATTR {
+      const Vf u = f.Clamped(d, lanes, v);
+      inside = hn::And(inside, hn::Eq(u, u));
+      return hn::Add(u, shift);
+    });
   });
-}
-
-bool QuantQuads(const FakeQuant& q, const ByteCode& code, const float* x, int64_t pixels,
-                int64_t channels, float* to) {
-  if (q.rounding == Rounding::half_even) {
-    return QuantQuadsBy<Rounding::half_even>(q, code, x, pixels, channels, to);
-  }
-  return QuantQuadsBy<Rounding::half_away>(q, code, x, pixels, channels, to);
 }
 
 }  // namespace pare::kernels::HWY_NAMESPACE
