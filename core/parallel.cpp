@@ -49,20 +49,25 @@ void parallel_for(int64_t n, int64_t grain, FunctionRef<void(Range)> f) {
     f({0, n});
     return;
   }
-  // Handed out in order, a few chunks at a time, to whoever is free: on a shared machine a core may
-  // be away for milliseconds, and a fixed cut would make the others wait for it.
-  constexpr int64_t kTurns = 8;
-  const int64_t take = std::max<int64_t>(1, chunks / (workers * kTurns)) * grain;
+  // Handed out in order to whoever is free, fewer chunks at a time towards the end: on a shared
+  // machine a core may be away for milliseconds, and a fixed cut would make the others wait for it.
   std::atomic<int64_t> next{0};
+  const auto take = [&next, n, grain, chunks, workers] {
+    constexpr int64_t kTurns = 4;
+    int64_t begin = next.load(std::memory_order_relaxed), end = 0;
+    do {
+      const int64_t left = chunks - begin / grain;
+      end = begin + std::max<int64_t>(1, left / (workers * kTurns)) * grain;
+    } while (begin < n && !next.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+    return Range{begin, std::min(end, n)};
+  };
   std::exception_ptr error;
   std::mutex mutex;
 #pragma omp parallel num_threads(workers)
   {
     flush_denormals();
     try {
-      for (int64_t begin; (begin = next.fetch_add(take, std::memory_order_relaxed)) < n;) {
-        f({begin, std::min(begin + take, n)});
-      }
+      for (Range r = take(); r.begin < n; r = take()) f(r);
     } catch (...) {
       const std::lock_guard lock(mutex);
       if (!error) error = std::current_exception();

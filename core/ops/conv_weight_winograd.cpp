@@ -1,12 +1,14 @@
 // dg = G^T [ sum over tiles (A dy A^T) * (B^T d B) ] G, Winograd's forward transposed.
 //
-// Batches of tiles are transformed into memory shared by all threads, then each point's matrix
-// product adds them to its own sum: no sums per thread that would have to be merged, and the same
-// bits for any number of threads.
+// Batches of tiles are transformed into memory, then each point's matrix product adds them to its
+// own sum. Where these sums fill a good part of L2 there is one of each: all threads transform,
+// then all multiply. Small ones are kept by each of a fixed number of parts of the batches, which
+// wait for nobody, and added up in order. Either way the same bits for any number of threads.
 
 #include "core/ops/conv_weight_winograd.h"
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "core/deferred.h"
@@ -25,29 +27,23 @@ using kernels::WinogradPlan;
 /// How the batches of a plan are taken. A block's products are one sum, for any number of threads:
 /// as many tiles as fit a thread's L2, but of many channels more, so that the sums, which are all
 /// read and written with each block, are not most of what goes through memory. A flight is what is
-/// transformed before it is multiplied: work for all threads.
-struct Flights {
-  int64_t block, flight;  // in batches
-  int64_t most;           // tiles of a flight
+/// transformed before it is multiplied: work for all threads, or for the one that has the part.
+struct Cut {
+  int64_t parts = 1, block, flight;  // block and flight in batches
+  int64_t most;                      // tiles of a flight
 
-  Flights(const WinogradPlan& plan, int64_t in, int64_t out) {
-    constexpr int64_t kFloats = 128 * 1024;
+  Cut(const WinogradPlan& plan, int64_t in, int64_t out) {
+    constexpr int64_t kFloats = 128 * 1024, kSmall = 16 * 1024, kParts = 32;
     const int64_t tiles = plan.batch(0).tiles;  // no batch has more
     const int64_t fit = kFloats / (plan.kind.points() * (in + out));
     const int64_t wanted = std::min(std::max(fit, in * out / (in + out)), kernels::kBlockPixels);
     block = std::max<int64_t>(wanted / tiles, 1);
-    const int64_t all = num_threads() * std::max<int64_t>(fit / tiles, 1);
+    if (plan.kind.points() * in * out <= kSmall) parts = std::min(kParts, plan.batches());
+    const int64_t all = (parts > 1 ? 1 : num_threads()) * std::max<int64_t>(fit / tiles, 1);
     flight = std::min(kernels::ceil_div(all, block) * block, plan.batches());
     most = flight * tiles;
   }
 };
-
-/// Where the tiles of each of some batches begin, and the last ones end.
-std::vector<int64_t> offsets(const WinogradPlan& plan, int64_t first, int64_t last) {
-  std::vector<int64_t> at{0};
-  for (int64_t i = first; i < last; ++i) at.push_back(at.back() + plan.batch(i).tiles);
-  return at;
-}
 
 /// du [out, in] += z^T v, z [tiles, out], v [tiles, in]
 void add_products(const kernels::TileKernels& kernels, const std::vector<kernels::Panel>& panels,
@@ -70,6 +66,107 @@ void transform_back(const WinogradPlan& plan, int64_t in, int64_t out, const flo
   });
 }
 
+/// Batches [first, last), transformed: rows of tiles for each point.
+struct Flight {
+  int64_t first, last;
+  std::vector<int64_t> at;  // where each batch's tiles begin, and the last ones end
+  int64_t z_plane, v_plane;
+  float *z, *v;
+
+  int64_t tile(int64_t batch) const { return at[static_cast<size_t>(batch - first)]; }
+};
+
+/// What both ways of summing are made of.
+class Summing {
+ public:
+  Summing(const WinogradPlan& plan, const ConvShape& s, const Tensor& x, const Tensor& dy,
+          int64_t x_pixels, float* dy_sums)
+      : plan_(plan),
+        in_(s.in),
+        out_(s.out),
+        pending_(x.pending()),
+        source_(source_of(x)),
+        dy_(dy.data()),
+        x_pixels_(x_pixels),
+        dy_sums_(dy_sums),
+        panels_(kernels::make_panels(s.in, *plan.kernels)) {}
+
+  /// Floats that a flight of so many tiles takes. A vector load may run past the last column: one
+  /// panel of slack.
+  int64_t floats(int64_t tiles) const {
+    return plan_.kind.points() *
+               (kernels::winograd_plane(tiles * out_) + kernels::winograd_plane(tiles * in_)) +
+           kernels::kMaxPanel;
+  }
+  Flight flight(int64_t first, int64_t last, float* memory) const {
+    Flight f{first, last, {0}, 0, 0, memory, nullptr};
+    for (int64_t i = first; i < last; ++i) f.at.push_back(f.at.back() + plan_.batch(i).tiles);
+    f.z_plane = kernels::winograd_plane(f.at.back() * out_);
+    f.v_plane = kernels::winograd_plane(f.at.back() * in_);
+    f.v = f.z + plan_.kind.points() * f.z_plane;
+    return f;
+  }
+  void transform(const Flight& f, int64_t i) const {
+    kernels::winograd_batch_input(plan_, i, source_, x_pixels_, f.v_plane, f.v + f.tile(i) * in_);
+    kernels::winograd_batch_output_grad(plan_, i, dy_, out_, f.z_plane, f.z + f.tile(i) * out_);
+    if (!dy_sums_) return;
+    const auto batch = plan_.batch(i);
+    kernels::sum_columns(dy_ + batch.first * out_, batch.pixels, out_, out_, dy_sums_ + i * out_);
+  }
+  /// du [out, in] of this point, block by block.
+  void multiply(const Flight& f, int64_t block, int64_t point, float* du) const {
+    for (int64_t i = f.first; i < f.last; i += block) {
+      const int64_t begin = f.tile(i), end = f.tile(std::min(i + block, f.last));
+      add_products(*plan_.kernels, panels_, end - begin, in_, out_,
+                   f.v + point * f.v_plane + begin * in_, f.z + point * f.z_plane + begin * out_,
+                   du + point * out_ * in_);
+    }
+  }
+
+ private:
+  const WinogradPlan& plan_;
+  int64_t in_, out_;
+  std::shared_ptr<const Deferred> pending_;  // the source points into it
+  kernels::Source source_;
+  const float* dy_;
+  int64_t x_pixels_;
+  float* dy_sums_;
+  std::vector<kernels::Panel> panels_;
+};
+
+/// du [points, out, in], all threads at one flight.
+void sum_together(const Summing& work, const Cut& cut, int64_t batches, int64_t points, float* du) {
+  Tensor memory = Tensor::uninit({work.floats(cut.most)});
+  for (int64_t first = 0; first < batches; first += cut.flight) {
+    const Flight f = work.flight(first, std::min(first + cut.flight, batches), memory.data());
+    parallel_for(f.last - first, 1, [&](Range r) {
+      for (int64_t i = r.begin; i < r.end; ++i) work.transform(f, first + i);
+    });
+    parallel_for(points, 1, [&](Range r) {
+      for (int64_t point = r.begin; point < r.end; ++point) work.multiply(f, cut.block, point, du);
+    });
+  }
+}
+
+/// The same, each part on its own: du [parts, points, out, in].
+void sum_parts(const Summing& work, const Cut& cut, int64_t batches, int64_t points, int64_t size,
+               float* du) {
+  parallel_for(cut.parts, 1, [&](Range r) {
+    Scratch scratch;
+    float* memory = scratch.floats(work.floats(cut.most));
+    for (int64_t part = r.begin; part < r.end; ++part) {
+      float* own = du + part * points * size;
+      std::fill(own, own + points * size, 0.0f);
+      const int64_t end = (part + 1) * batches / cut.parts;
+      for (int64_t i = part * batches / cut.parts; i < end; i += cut.flight) {
+        const Flight f = work.flight(i, std::min(i + cut.flight, end), memory);
+        for (int64_t batch = f.first; batch < f.last; ++batch) work.transform(f, batch);
+        for (int64_t point = 0; point < points; ++point) work.multiply(f, cut.block, point, own);
+      }
+    }
+  });
+}
+
 }  // namespace
 
 Tensor winograd_weight_gradient(const ConvShape& s, const kernels::WinogradKind& kind,
@@ -77,54 +174,24 @@ Tensor winograd_weight_gradient(const ConvShape& s, const kernels::WinogradKind&
                                 Tensor* db) {
   const GatherPass pass = forward_pass(s);
   const WinogradPlan plan(pass.p, s.images, s.out, kind);
-  const int64_t points = kind.points(), batches = plan.batches();
-  const auto pending = x.pending();  // the source points into it
-  const kernels::Source source = source_of(x);
-  const float* pdy = dy.data();
-  const Flights cut(plan, s.in, s.out);
-  // A vector load may run past the last column: one panel of slack.
-  const int64_t z_size = points * kernels::winograd_plane(cut.most * s.out);
-  const int64_t v_size = points * kernels::winograd_plane(cut.most * s.in);
-  Tensor flight = Tensor::uninit({z_size + v_size + kernels::kMaxPanel});
-  Tensor du = Tensor::zeros({points, s.out * s.in});
+  const int64_t points = kind.points(), batches = plan.batches(), size = s.out * s.in;
+  const Cut cut(plan, s.in, s.out);
   Tensor sums = db ? Tensor::uninit({batches, s.out}) : Tensor{};
-  float *z = flight.data(), *v = z + z_size, *pdu = du.data();
-  float* psums = db ? sums.data() : nullptr;
-  const auto panels = kernels::make_panels(s.in, *plan.kernels);
-  for (int64_t first = 0; first < batches; first += cut.flight) {
-    const int64_t last = std::min(first + cut.flight, batches);
-    const std::vector<int64_t> at = offsets(plan, first, last);
-    const auto tile = [&](int64_t batch) { return at[static_cast<size_t>(batch - first)]; };
-    const int64_t z_plane = kernels::winograd_plane(tile(last) * s.out);
-    const int64_t v_plane = kernels::winograd_plane(tile(last) * s.in);
-    parallel_for(last - first, 1, [&](Range r) {
-      for (int64_t i = first + r.begin; i < first + r.end; ++i) {
-        kernels::winograd_batch_input(plan, i, source, pass.x_pixels, v_plane, v + tile(i) * s.in);
-        kernels::winograd_batch_output_grad(plan, i, pdy, s.out, z_plane, z + tile(i) * s.out);
-        const auto batch = plan.batch(i);
-        if (psums) {
-          kernels::sum_columns(pdy + batch.first * s.out, batch.pixels, s.out, s.out,
-                               psums + i * s.out);
-        }
-      }
-    });
-    parallel_for(points, 1, [&](Range r) {
-      for (int64_t point = r.begin; point < r.end; ++point) {
-        for (int64_t i = first; i < last; i += cut.block) {
-          const int64_t begin = tile(i), end = tile(std::min(i + cut.block, last));
-          add_products(*plan.kernels, panels, end - begin, s.in, s.out,
-                       v + point * v_plane + begin * s.in, z + point * z_plane + begin * s.out,
-                       pdu + point * s.out * s.in);
-        }
-      }
-    });
+  const Summing work(plan, s, x, dy, pass.x_pixels, db ? sums.data() : nullptr);
+  Tensor du = cut.parts > 1 ? Tensor::uninit({points, size}) : Tensor::zeros({points, size});
+  if (cut.parts > 1) {
+    Tensor parts = Tensor::uninit({cut.parts, points * size});
+    sum_parts(work, cut, batches, points, size, parts.data());
+    kernels::sum_columns(parts.data(), cut.parts, points * size, points * size, du.data());
+  } else {
+    sum_together(work, cut, batches, points, du.data());
   }
   if (db) {
     *db = Tensor::uninit({s.out});
-    kernels::sum_columns(psums, batches, s.out, s.out, db->data());
+    kernels::sum_columns(sums.data(), batches, s.out, s.out, db->data());
   }
   Tensor dw = Tensor::uninit(dw_shape);
-  transform_back(plan, s.in, s.out, pdu, dw.data());
+  transform_back(plan, s.in, s.out, du.data(), dw.data());
   return dw;
 }
 

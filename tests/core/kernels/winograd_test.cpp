@@ -11,6 +11,7 @@
 #include "core/ops.h"
 #include "core/ops/conv_algorithm.h"
 #include "core/ops/conv_weight_winograd.h"
+#include "core/parallel.h"
 #include "core/winograd.h"
 
 using namespace pare;
@@ -38,9 +39,10 @@ Tensor with(const GatherPass& pass, const WinogradKind& kind, const Tensor& x, c
 
 /// Same size as the input, or one pixel smaller or larger; odd sizes and channels; several batches.
 const ConvShape kShapes[] = {
-    {3, 8, 8, 16, 16, 3, 3, 1, 1, 1, 1}, {2, 7, 9, 21, 33, 3, 3, 1, 1, 1, 1},
-    {1, 5, 6, 17, 50, 3, 3, 1, 1, 0, 0}, {5, 33, 17, 40, 64, 3, 3, 1, 1, 2, 1},
-    {2, 8, 8, 24, 48, 5, 5, 1, 1, 2, 2}, {3, 11, 6, 37, 19, 5, 5, 1, 1, 2, 0}};
+    {3, 8, 8, 16, 16, 3, 3, 1, 1, 1, 1},  {2, 7, 9, 21, 33, 3, 3, 1, 1, 1, 1},
+    {1, 5, 6, 17, 50, 3, 3, 1, 1, 0, 0},  {5, 33, 17, 40, 64, 3, 3, 1, 1, 2, 1},
+    {2, 8, 8, 24, 48, 5, 5, 1, 1, 2, 2},  {3, 11, 6, 37, 19, 5, 5, 1, 1, 2, 0},
+    {9, 40, 37, 16, 20, 3, 3, 1, 1, 1, 1}};
 
 /// alpha 4 as the direct sum; the constants of alpha 6 cost a digit: worst seen 6e-6.
 double tolerance(const WinogradKind& kind) { return kind.alpha() == 4 ? 3e-6 : 1.5e-5; }
@@ -83,6 +85,27 @@ TEST_CASE("Winograd's passes equal the definition") {
     }
   }
   force_isa(before);
+}
+
+TEST_CASE("Winograd's weight gradient: the same bits with 1, 3 and 5 threads") {
+  // Sums in parts, and one sum for all.
+  for (const ConvShape& s : {kShapes[6], kShapes[3]}) {
+    Rng rng(6);
+    const Tensor x = Tensor::normal({s.images, s.height, s.width, s.in}, rng);
+    const Tensor dy = Tensor::normal({s.images, s.out_h(), s.out_w(), s.out}, rng);
+    for (const WinogradKind& kind : winograd_kinds(forward_pass(s))) {
+      const auto with_threads = [&](int threads) {
+        set_num_threads(threads);
+        Tensor db;
+        const Tensor dw = winograd_weight_gradient(s, kind, x, dy, {s.out, 3, 3, s.in}, &db);
+        set_num_threads(0);
+        return std::vector<Tensor>{dw, db};
+      };
+      const std::vector<Tensor> one = with_threads(1);
+      CHECK(with_threads(3) == one);
+      CHECK(with_threads(5) == one);
+    }
+  }
 }
 
 TEST_CASE("conv2d uses Winograd's algorithm only where it is allowed and applies") {
