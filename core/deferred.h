@@ -11,6 +11,7 @@
 
 #include <optional>
 
+#include "core/kernels/bounds.h"
 #include "core/kernels/pointwise.h"
 #include "core/kernels/source.h"
 #include "core/parallel.h"
@@ -37,6 +38,8 @@ struct Deferred {
   virtual int64_t blocks() const { return 0; }
   /// Likewise, and shows every block as soon as it is finished. Only if blocks() > 0.
   virtual void run(float* y, BlockVisitor visit) const;
+  /// The smallest and the greatest value, if they are known before anything is computed.
+  virtual std::optional<kernels::Bounds> bounds() const { return {}; }
   /// f(this) as one pass; empty if this work cannot absorb it.
   virtual Tensor then(const Pointwise&) const { return {}; }
   /// this + residual as one pass; empty if this work cannot absorb it.

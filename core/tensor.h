@@ -1,6 +1,7 @@
 #pragma once
 // The one array type: float32, dense, row-major (images are [N, H, W, C]), a cheap shared handle.
-// It carries its gradient history, and may carry work that is not done yet (see deferred.h).
+// It carries its gradient history, and may carry work that is not done yet (see deferred.h). The
+// first reader does that work: before several threads read a tensor, one calls its data().
 
 #include <initializer_list>
 #include <memory>

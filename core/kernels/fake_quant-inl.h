@@ -18,26 +18,36 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 /// x / s, rounded as a division rounds it, from r = 1 / s. Two corrections by the exact remainder:
 /// the first leaves an error below one unit in the last place, from where the second is exact
-/// (Markstein 1990). A third of the time of a division. Quotients beyond 2^24 are many codes away
-/// from any grid: they are left as they are, infinities among them.
-template <class D, class V>
-HWY_INLINE V Quotient(D d, V x, V s, V r) {
+/// (Markstein 1990). A third of the time of a division. Where x r overflows the result is NaN.
+template <class V>
+HWY_INLINE V Quotient(V x, V s, V r) {
 #if !HWY_NATIVE_FMA
-  (void)d, (void)r;
+  (void)r;
   return hn::Div(x, s);
 #else
   const V rough = hn::Mul(x, r);
   const V close = hn::MulAdd(hn::NegMulAdd(rough, s, x), r, rough);
-  const V exact = hn::MulAdd(hn::NegMulAdd(close, s, x), r, close);
-  return hn::IfThenElse(hn::Lt(hn::Abs(rough), hn::Set(d, 16777216.0f)), exact, rough);
+  return hn::MulAdd(hn::NegMulAdd(close, s, x), r, close);
 #endif
 }
 
-/// One vector's worth of FakeQuant. `before` and `after` the rounding add up to the zero point.
+/// min(max(x, lo), hi); NaN stays NaN.
+template <class V>
+HWY_INLINE V Within(V x, V lo, V hi) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE2
+  return hn::Min(hi, hn::Max(lo, x));  // MINPS and MAXPS give the second operand for NaN
+#else
+  const V raised = hn::IfThenElse(hn::Lt(x, lo), lo, x);
+  return hn::IfThenElse(hn::Gt(raised, hi), hi, raised);
+#endif
+}
+
+/// One vector's worth of FakeQuant. `before` and `after` the rounding add up to the zero point;
+/// `least` and `most` are the values of the codes lo and hi.
 template <class D>
 struct QuantLanes {
   using V = hn::Vec<D>;
-  V scale, inverse, before, after, zero, lo, hi, min, max;
+  V scale, inverse, before, after, zero, lo, hi, least, most, min, max;
 
   HWY_INLINE QuantLanes(D d, const FakeQuant& q, V scales, V zeros)
       : scale(scales),
@@ -47,6 +57,8 @@ struct QuantLanes {
         zero(zeros),
         lo(hn::Set(d, q.lo)),
         hi(hn::Set(d, q.hi)),
+        least(hn::Mul(hn::Sub(lo, zeros), scales)),
+        most(hn::Mul(hn::Sub(hi, zeros), scales)),
         min(hn::Set(d, q.min)),
         max(hn::Set(d, q.max)) {}
   HWY_INLINE QuantLanes(D d, const FakeQuant& q)
@@ -61,13 +73,12 @@ struct Quantizing {
     return hn::Add(RoundBy<kRounding>(d, hn::Add(t, q.before)), q.after);
   }
 
-  /// clamp(u, lo, hi). A true division: x (1 / s) breaks ties differently, and integer kernels
-  /// divide.
+  /// clamp(u, lo, hi), which is u of the clamped x: a division brings `least` and `most` back to
+  /// their codes within half a unit. A true division: x (1 / s) breaks ties differently, and
+  /// integer kernels divide.
   template <class D, class V>
   static HWY_INLINE V Clamped(D d, const QuantLanes<D>& q, V x) {
-    const V u = Code(d, q, Quotient(d, x, q.scale, q.inverse));
-    const V raised = hn::IfThenElse(hn::Lt(u, q.lo), q.lo, u);  // not Max: NaN stays
-    return hn::IfThenElse(hn::Gt(raised, q.hi), q.hi, raised);
+    return Code(d, q, Quotient(Within(x, q.least, q.most), q.scale, q.inverse));
   }
 
   /// y
@@ -76,20 +87,19 @@ struct Quantizing {
     return hn::Mul(hn::Sub(Clamped(d, q, x), q.zero), q.scale);
   }
 
-  /// dx, and the three sums gain this vector's part unless kSums is false.
+  /// dx, and the three sums gain this vector's part unless kSums is false. q's min and max must be
+  /// its window.
   template <bool kSums, class D, class V>
   static HWY_INLINE V Grad(D d, const QuantLanes<D>& q, V x, V dy, V& inside, V& below, V& above) {
-    const V t = Quotient(d, x, q.scale, q.inverse), u = Code(d, q, t);
-    const auto under = hn::Or(hn::Lt(u, q.lo), hn::Lt(x, q.min));
-    const auto over = hn::Or(hn::Gt(u, q.hi), hn::Gt(x, q.max));
-    const V rest = hn::IfThenZeroElse(hn::Or(under, over), dy);
+    const auto under = hn::Lt(x, q.min), over = hn::Gt(x, q.max), outside = hn::Or(under, over);
     if constexpr (kSums) {
+      const V t = Quotient(x, q.scale, q.inverse), u = Code(d, q, t);
       const V gap = hn::Sub(hn::Sub(u, q.zero), t);
-      inside = hn::Add(inside, hn::IfThenZeroElse(hn::Or(under, over), hn::Mul(dy, gap)));
+      inside = hn::Add(inside, hn::IfThenZeroElse(outside, hn::Mul(dy, gap)));
       below = hn::Add(below, hn::IfThenElseZero(under, dy));
       above = hn::Add(above, hn::IfThenElseZero(over, dy));
     }
-    return rest;
+    return hn::IfThenZeroElse(outside, dy);
   }
 };
 

@@ -1,8 +1,11 @@
 #include "core/kernels/fake_quant.h"
 
 #include <algorithm>
+#include <bit>
+#include <limits>
 
 #include "core/kernels/highway.h"
+#include "core/kernels/ref_quant.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/fake_quant.cpp"
 #include "hwy/foreach_target.h"
@@ -72,7 +75,11 @@ HWY_INLINE QuantLanes<D> ColumnLanes(const FakeQuantColumns& q, int64_t c, size_
   // Lanes beyond the last channel must not divide by zero.
   const Vf scale = LoadFirst(d, q.scale + c, count);
   const Vf safe = hn::IfThenElse(hn::Gt(scale, hn::Zero(d)), scale, hn::Set(d, 1.0f));
-  return {d, q.q, safe, LoadFirst(d, q.zero + c, count)};
+  QuantLanes<D> lanes{d, q.q, safe, LoadFirst(d, q.zero + c, count)};
+  if (!q.min) return lanes;
+  lanes.min = LoadFirst(d, q.min + c, count);
+  lanes.max = LoadFirst(d, q.max + c, count);
+  return lanes;
 }
 
 void FakeQuantizeColumns(const FakeQuantColumns& q, const float* x, float* y, int64_t rows,
@@ -126,6 +133,44 @@ HWY_EXPORT(FakeQuantize);
 HWY_EXPORT(FakeQuantizeGrad);
 HWY_EXPORT(FakeQuantizeColumns);
 HWY_EXPORT(FakeQuantizeColumnsGrad);
+
+namespace {
+
+/// Floats in order, as whole numbers in order: -0 and 0 are neighbours.
+int32_t rank_of(float x) {
+  const int32_t bits = std::bit_cast<int32_t>(x);
+  return bits >= 0 ? bits : std::numeric_limits<int32_t>::min() - bits - 1;
+}
+float of_rank(int32_t rank) {
+  return std::bit_cast<float>(rank >= 0 ? rank : std::numeric_limits<int32_t>::min() - rank - 1);
+}
+
+/// The first float for which `late` holds, which is false and then true: infinity if it never is.
+template <class P>
+float first(P late) {
+  int64_t low = rank_of(-FakeQuant::kInfinity), high = rank_of(FakeQuant::kInfinity);
+  while (low < high) {
+    const int64_t middle = low + (high - low) / 2;
+    if (late(of_rank(static_cast<int32_t>(middle)))) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return of_rank(static_cast<int32_t>(low));
+}
+
+}  // namespace
+
+FakeQuant windowed(FakeQuant q) noexcept {
+  // Codes never fall when x rises, whatever is rounded on the way.
+  const auto code = [&q](float x) { return ref::quant_code(q, x / q.scale); };
+  const float lowest = first([&](float x) { return !(code(x) < q.lo || x < q.min); });
+  const float above = first([&](float x) { return code(x) > q.hi || x > q.max; });
+  q.min = lowest;
+  q.max = of_rank(rank_of(above) - 1);
+  return q;
+}
 
 void fake_quant(const FakeQuant& q, const float* x, float* y, int64_t n) noexcept {
   HWY_DYNAMIC_DISPATCH(FakeQuantize)(q, x, y, n);

@@ -28,21 +28,27 @@ struct FakeQuant {
 
 namespace kernels {
 
+/// q with min and max such that inside is min <= x <= max and nothing else, to the last bit.
+FakeQuant windowed(FakeQuant q) noexcept;
+
 struct FakeQuantSums {
   double inside = 0, below = 0, above = 0;
 };
 
 /// In place allowed.
 void fake_quant(const FakeQuant& q, const float* x, float* y, int64_t n) noexcept;
-/// dx = dy allowed; dx may be null. The sums are short float sums per lane: cut long runs.
+/// dx = dy allowed; dx may be null. The sums are short float sums per lane: cut long runs. Who does
+/// not want them passes gradients through the window, as clamp does. Here and in all gradients
+/// below, min and max must be the window.
 FakeQuantSums fake_quant_grad(const FakeQuant& q, const float* x, const float* dy, float* dx,
                               int64_t n) noexcept;
 
-/// A scale and a zero point per channel, x [rows, channels]; q's own and its min and max are not
-/// used. Without gradients of the sums, `sums` is null; else [3, channels]: inside, below, above.
+/// A scale, a zero point and a window per channel, x [rows, channels]; q's own are not used.
+/// Without gradients of the sums, `sums` is null; else [3, channels]: inside, below, above.
 struct FakeQuantColumns {
   FakeQuant q;
-  const float *scale, *zero;  // [channels]
+  const float *scale, *zero;                   // [channels]
+  const float *min = nullptr, *max = nullptr;  // likewise; only gradients look at them
 };
 void fake_quant_columns(const FakeQuantColumns& q, const float* x, float* y, int64_t rows,
                         int64_t channels) noexcept;

@@ -52,30 +52,39 @@ HWY_INLINE void ForEachTile(int64_t rows, int64_t channels, F f) {
   }
 }
 
-void ChannelMoments(const float* x, const float* origin, int64_t rows, int64_t channels, float* sum,
-                    float* squares) {
-  std::fill(sum, sum + channels, 0.0f);
-  std::fill(squares, squares + channels, 0.0f);
+void MomentsOf(const float* x, const float* origin, int64_t rows, int64_t channels,
+               const ChannelMoments& out) {
+  std::fill(out.sum, out.sum + channels, 0.0f);
+  std::fill(out.squares, out.squares + channels, 0.0f);
+  std::copy(x, x + channels, out.min);
+  std::copy(x, x + channels, out.max);
   ForEachTile(rows, channels, [&](Lane lane, int64_t c, int64_t row, int64_t end) HWY_ATTR {
     const Vf at = lane.load(origin + c);
     // Even and odd rows apart: two chains of additions hide each other's latency.
-    Vf s0 = lane.load(sum + c), q0 = lane.load(squares + c), s1 = hn::Zero(lane.d), q1 = s1;
+    Vf s0 = lane.load(out.sum + c), q0 = lane.load(out.squares + c), s1 = hn::Zero(lane.d), q1 = s1;
+    Vf low = lane.load(out.min + c), high = lane.load(out.max + c);
     int64_t r = row;
     for (; r + 2 <= end; r += 2) {
-      const Vf a = hn::Sub(lane.load(x + r * channels + c), at);
-      const Vf b = hn::Sub(lane.load(x + (r + 1) * channels + c), at);
+      const Vf x0 = lane.load(x + r * channels + c), x1 = lane.load(x + (r + 1) * channels + c);
+      const Vf a = hn::Sub(x0, at), b = hn::Sub(x1, at);
+      low = hn::Min(low, hn::Min(x0, x1));
+      high = hn::Max(high, hn::Max(x0, x1));
       s0 = hn::Add(s0, a);
       q0 = hn::MulAdd(a, a, q0);
       s1 = hn::Add(s1, b);
       q1 = hn::MulAdd(b, b, q1);
     }
     if (r < end) {
-      const Vf a = hn::Sub(lane.load(x + r * channels + c), at);
+      const Vf x0 = lane.load(x + r * channels + c), a = hn::Sub(x0, at);
+      low = hn::Min(low, x0);
+      high = hn::Max(high, x0);
       s0 = hn::Add(s0, a);
       q0 = hn::MulAdd(a, a, q0);
     }
-    lane.store(hn::Add(s0, s1), sum + c);
-    lane.store(hn::Add(q0, q1), squares + c);
+    lane.store(hn::Add(s0, s1), out.sum + c);
+    lane.store(hn::Add(q0, q1), out.squares + c);
+    lane.store(low, out.min + c);
+    lane.store(high, out.max + c);
   });
 }
 
@@ -99,11 +108,11 @@ HWY_INLINE void NormalizeWith(const Affine& u, F f, int64_t rows, int64_t channe
 
 template <bool kResidual, class F>
 HWY_INLINE void GradSumsWith(const Affine& u, F f, const float* dy, const float* mean, int64_t rows,
-                             int64_t channels, float* g, float* sum, float* product) {
+                             int64_t channels, float* g, const GradSums& sums) {
   ForEachTile(rows, channels, [&](Lane lane, int64_t c, int64_t row, int64_t end) HWY_ATTR {
     const Vf scale = lane.load(u.scale + c), shift = lane.load(u.shift + c),
              center = lane.load(mean + c);
-    Vf s = lane.load(sum + c), p = lane.load(product + c);
+    Vf s = lane.load(sums.sum + c), p = lane.load(sums.product + c);
     for (int64_t i = row * channels + c; i < end * channels; i += channels) {
       const Vf x = lane.load(u.x + i);
       const Vf v = PreActivation<kResidual>(lane, u, x, scale, shift, i);
@@ -112,8 +121,8 @@ HWY_INLINE void GradSumsWith(const Affine& u, F f, const float* dy, const float*
       s = hn::Add(s, grad);
       p = hn::MulAdd(grad, hn::Sub(x, center), p);
     }
-    lane.store(s, sum + c);
-    lane.store(p, product + c);
+    lane.store(s, sums.sum + c);
+    lane.store(p, sums.product + c);
   });
 }
 
@@ -143,10 +152,9 @@ struct QuantizedFunction {
     return Quantizing<kRounding>::Value(d, lanes, f.Value(d, x));
   }
   HWY_INLINE Vf Slope(D d, Vf x) const {
-    Vf unused = hn::Zero(d);
-    const Vf inside = Quantizing<kRounding>::template Grad<false>(
-        d, lanes, f.Value(d, x), hn::Set(d, 1.0f), unused, unused, unused);
-    return hn::Mul(inside, f.Slope(d, x));
+    const Vf v = f.Value(d, x);
+    const auto outside = hn::Or(hn::Lt(v, lanes.min), hn::Gt(v, lanes.max));
+    return hn::IfThenZeroElse(outside, f.Slope(d, x));
   }
 };
 
@@ -154,8 +162,7 @@ struct QuantizedFunction {
 template <class G>
 HWY_INLINE void WithFunctionBeforeQuantizer(const Finish& p, G&& g) {
   const auto rounded = [&](auto f) HWY_ATTR {
-    if (p.quant->rounding == Rounding::half_even) return g(f, Quantizing<Rounding::half_even>());
-    return g(f, Quantizing<Rounding::half_away>());
+    WithQuantizing(p.quant->rounding, [&](auto q) HWY_ATTR { g(f, q); });
   };
   if (p.f.kind == Pointwise::Kind::relu) return rounded(Relu{});
   if (p.f.kind == Pointwise::Kind::relu6) return rounded(Relu6{});
@@ -173,15 +180,15 @@ HWY_INLINE void WithFinish(const Finish& p, G&& g) {
 
 /// GradSumsWith for a quantizer behind f, with its sums.
 template <bool kResidual, class F, class Q>
-HWY_INLINE FakeQuantSums QuantGradSums(const Affine& u, F f, Q, const FakeQuant& quant,
-                                       const float* dy, const float* mean, int64_t rows,
-                                       int64_t channels, float* g, float* sum, float* product) {
+HWY_INLINE void QuantGradSums(const Affine& u, F f, Q, const FakeQuant& quant, const float* dy,
+                              const float* mean, int64_t rows, int64_t channels, float* g,
+                              const GradSums& sums) {
   const QuantLanes<D> lanes(D(), quant);
   Vf inside = hn::Zero(D()), below = inside, above = inside;
   ForEachTile(rows, channels, [&](Lane lane, int64_t c, int64_t row, int64_t end) HWY_ATTR {
     const Vf scale = lane.load(u.scale + c), shift = lane.load(u.shift + c),
              center = lane.load(mean + c);
-    Vf s = lane.load(sum + c), p = lane.load(product + c);
+    Vf s = lane.load(sums.sum + c), p = lane.load(sums.product + c);
     for (int64_t i = row * channels + c; i < end * channels; i += channels) {
       const Vf x = lane.load(u.x + i);
       const Vf v = PreActivation<kResidual>(lane, u, x, scale, shift, i);
@@ -192,13 +199,13 @@ HWY_INLINE FakeQuantSums QuantGradSums(const Affine& u, F f, Q, const FakeQuant&
       s = hn::Add(s, grad);
       p = hn::MulAdd(grad, hn::Sub(x, center), p);
     }
-    lane.store(s, sum + c);
-    lane.store(p, product + c);
+    lane.store(s, sums.sum + c);
+    lane.store(p, sums.product + c);
   });
   const auto total = [](Vf v) HWY_ATTR {
     return static_cast<double>(hn::GetLane(hn::SumOfLanes(D(), v)));
   };
-  return {total(inside), total(below), total(above)};
+  *sums.quant = {total(inside), total(below), total(above)};
 }
 
 void Normalize(const Affine& u, const Finish& p, int64_t rows, int64_t channels, float* y) {
@@ -208,26 +215,22 @@ void Normalize(const Affine& u, const Finish& p, int64_t rows, int64_t channels,
   });
 }
 
-FakeQuantSums NormalizeGradSums(const Affine& u, const Finish& p, const float* dy,
-                                const float* mean, int64_t rows, int64_t channels, float* g,
-                                float* sum, float* product) {
-  std::fill(sum, sum + channels, 0.0f);
-  std::fill(product, product + channels, 0.0f);
-  FakeQuantSums sums;
-  if (p.quant) {
+void NormalizeGradSums(const Affine& u, const Finish& p, const float* dy, const float* mean,
+                       int64_t rows, int64_t channels, float* g, const GradSums& sums) {
+  std::fill(sums.sum, sums.sum + channels, 0.0f);
+  std::fill(sums.product, sums.product + channels, 0.0f);
+  if (p.quant && sums.quant) {
     WithFunctionBeforeQuantizer(p, [&](auto f, auto q) HWY_ATTR {
-      sums =
-          u.residual
-              ? QuantGradSums<true>(u, f, q, *p.quant, dy, mean, rows, channels, g, sum, product)
-              : QuantGradSums<false>(u, f, q, *p.quant, dy, mean, rows, channels, g, sum, product);
+      if (u.residual)
+        return QuantGradSums<true>(u, f, q, *p.quant, dy, mean, rows, channels, g, sums);
+      QuantGradSums<false>(u, f, q, *p.quant, dy, mean, rows, channels, g, sums);
     });
-    return sums;
+    return;
   }
-  WithFusable(p.f, [&](auto f) HWY_ATTR {
-    if (u.residual) return GradSumsWith<true>(u, f, dy, mean, rows, channels, g, sum, product);
-    GradSumsWith<false>(u, f, dy, mean, rows, channels, g, sum, product);
+  WithFinish(p, [&](auto f) HWY_ATTR {
+    if (u.residual) return GradSumsWith<true>(u, f, dy, mean, rows, channels, g, sums);
+    GradSumsWith<false>(u, f, dy, mean, rows, channels, g, sums);
   });
-  return sums;
 }
 
 void NormalizeGradInput(const Affine& u, const Finish& p, const float* dy, const InputGrad& grad,
@@ -244,14 +247,14 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace pare::kernels {
 
-HWY_EXPORT(ChannelMoments);
+HWY_EXPORT(MomentsOf);
 HWY_EXPORT(Normalize);
 HWY_EXPORT(NormalizeGradSums);
 HWY_EXPORT(NormalizeGradInput);
 
 void channel_moments(const float* x, const float* origin, int64_t rows, int64_t channels,
-                     float* sum, float* squares) noexcept {
-  HWY_DYNAMIC_DISPATCH(ChannelMoments)(x, origin, rows, channels, sum, squares);
+                     const ChannelMoments& out) noexcept {
+  HWY_DYNAMIC_DISPATCH(MomentsOf)(x, origin, rows, channels, out);
 }
 
 void normalize(const Affine& u, const Finish& f, int64_t rows, int64_t channels,
@@ -259,10 +262,9 @@ void normalize(const Affine& u, const Finish& f, int64_t rows, int64_t channels,
   HWY_DYNAMIC_DISPATCH(Normalize)(u, f, rows, channels, y);
 }
 
-FakeQuantSums normalize_grad_sums(const Affine& u, const Finish& f, const float* dy,
-                                  const float* mean, int64_t rows, int64_t channels, float* g,
-                                  float* sum, float* product) noexcept {
-  return HWY_DYNAMIC_DISPATCH(NormalizeGradSums)(u, f, dy, mean, rows, channels, g, sum, product);
+void normalize_grad_sums(const Affine& u, const Finish& f, const float* dy, const float* mean,
+                         int64_t rows, int64_t channels, float* g, const GradSums& sums) noexcept {
+  HWY_DYNAMIC_DISPATCH(NormalizeGradSums)(u, f, dy, mean, rows, channels, g, sums);
 }
 
 void normalize_grad_input(const Affine& u, const Finish& f, const float* dy, const InputGrad& grad,

@@ -10,9 +10,13 @@
 namespace pare::kernels {
 
 /// sum[c] = sum over rows of (x - origin[c]), squares[c] = that of (x - origin[c])^2. An origin
-/// near the mean keeps the squares from cancelling.
+/// near the mean keeps the squares from cancelling. min and max of each channel mean nothing where
+/// there is a NaN, which the sums tell.
+struct ChannelMoments {
+  float *sum, *squares, *min, *max;
+};
 void channel_moments(const float* x, const float* origin, int64_t rows, int64_t channels,
-                     float* sum, float* squares) noexcept;
+                     const ChannelMoments& out) noexcept;
 
 /// u = scale[c] x + shift[c] (+ residual). `residual` may be null.
 struct Affine {
@@ -43,10 +47,13 @@ void normalize(const Affine& u, const Finish& f, int64_t rows, int64_t channels,
 
 /// g = dy f'(u), written unless g is null (g = dy allowed);
 /// sum[c] = sum g, product[c] = sum g (x - mean[c]).
-/// Returns the sums of a quantizer in f, zero without one.
-FakeQuantSums normalize_grad_sums(const Affine& u, const Finish& f, const float* dy,
-                                  const float* mean, int64_t rows, int64_t channels, float* g,
-                                  float* sum, float* product) noexcept;
+struct GradSums {
+  float *sum, *product;
+  FakeQuantSums* quant = nullptr;  // those of the quantizer in f, if somebody wants them
+};
+/// Here and below, a quantizer's min and max must be its window (kernels/fake_quant.h).
+void normalize_grad_sums(const Affine& u, const Finish& f, const float* dy, const float* mean,
+                         int64_t rows, int64_t channels, float* g, const GradSums& sums) noexcept;
 
 /// dx = a[c] g + b[c] (x - mean[c]) + k[c],  g = dy f'(u).  dx = dy allowed.
 struct InputGrad {

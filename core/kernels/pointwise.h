@@ -46,6 +46,11 @@ struct Pointwise {
   float a = 0, b = 0, c = 0;                // see the formula of each kind
 
   bool fusable() const { return kind <= Kind::relu_quantize; }
+  /// Whether x <= y means f(x) <= f(y); false where nobody has asked so far.
+  bool rising() const {
+    return kind == Kind::identity || kind == Kind::relu || kind == Kind::relu6 ||
+           kind == Kind::clamp || (kind == Kind::leaky_relu && a >= 0);
+  }
   const char* name() const;
 };
 

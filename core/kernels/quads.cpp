@@ -65,13 +65,14 @@ bool ByteQuads(const ByteCode& code, const float* x, int64_t pixels, int64_t cha
 bool QuantQuads(const FakeQuant& q, const ByteCode& code, const float* x, int64_t pixels,
                 int64_t channels, float* to) {
   const D d;
-  const QuantLanes<D> lanes(d, q);
-  const Vf shift = hn::Set(d, -q.zero - static_cast<float>(code.lo));
+  QuantLanes<D> lanes(d, q);
+  // Codes become bytes by one addition, of whole numbers: nothing is rounded.
+  lanes.after = hn::Add(lanes.after, hn::Set(d, -q.zero - static_cast<float>(code.lo)));
   return WithQuantizing(q.rounding, [&](auto f) HWY_ATTR {
     return Quads(x, pixels, channels, to, [&](Vf v, auto& inside) HWY_ATTR {
       const Vf u = f.Clamped(d, lanes, v);
       inside = hn::And(inside, hn::Eq(u, u));
-      return hn::Add(u, shift);
+      return u;
     });
   });
 }

@@ -9,15 +9,29 @@ namespace pare {
 
 namespace {
 
+enum : int64_t { kSum, kSquares, kMin, kMax, kKinds };
+
+struct BlockMoments {
+  BlockMoments(int64_t blocks, int64_t channels)
+      : sums(blocks, kKinds, channels), at(static_cast<size_t>(blocks)) {}
+  BlockSums sums;
+  struct Rows {
+    int64_t first, count;
+  };
+  std::vector<Rows> at;
+};
+
 /// Each block's sums around the block's first row, taken while the block is in cache if x is only
 /// now computed.
-BlockSums block_moments(const Tensor& x) {
+BlockMoments block_moments(const Tensor& x) {
   const Rows r(x);
   const int64_t shown = pending_blocks(x), C = r.channels;
-  BlockSums sums(shown ? shown : r.shards(), C);
+  BlockMoments m(shown ? shown : r.shards(), C);
   const auto add = [&](int64_t block, int64_t first, int64_t rows, const float* values) {
-    sums.of[static_cast<size_t>(block)] = {first, rows};
-    kernels::channel_moments(values, values, rows, C, sums.first(block), sums.second(block));
+    m.at[static_cast<size_t>(block)] = {first, rows};
+    kernels::channel_moments(values, values, rows, C,
+                             {m.sums.of(block, kSum), m.sums.of(block, kSquares),
+                              m.sums.of(block, kMin), m.sums.of(block, kMax)});
   };
   if (shown) {
     settle(x, [&](const Block& b) { add(b.index, b.first, b.rows, b.values); });
@@ -27,7 +41,7 @@ BlockSums block_moments(const Tensor& x) {
       add(shard, first, count, px + first * C);
     });
   }
-  return sums;
+  return m;
 }
 
 /// From each process's mean and sum of squares around it to those over all; returns all rows.
@@ -52,25 +66,30 @@ double merge_moments(Communicator& group, double rows, std::span<double> moments
 
 /// The blocks merged in order by Chan's formula in double.
 Moments batch_moments(const Tensor& x, Communicator* group) {
-  const BlockSums sums = block_moments(x);
+  const BlockMoments parts = block_moments(x);
+  const BlockSums& sums = parts.sums;
   const float* px = x.data();
   const int64_t C = sums.C;
-  Moments m{Tensor::uninit({C}), Tensor::uninit({C}), static_cast<double>(Rows(x).rows)};
+  Moments m{Tensor::uninit({C}), Tensor::uninit({C}), Tensor::uninit({2, C}),
+            static_cast<double>(Rows(x).rows)};
+  float *min = m.extremes.data(), *max = min + C;
   std::vector<double> moments(static_cast<size_t>(2 * C));
   double *means = moments.data(), *squared = means + C;
   parallel_for(C, 16, [&](Range channels) {
     for (int64_t c = channels.begin; c < channels.end; ++c) {
       double n = 0, mean = 0,
              squares = 0;  // of the rows merged so far; squares are around the mean
-      for (size_t i = 0; i < sums.of.size(); ++i) {
-        const auto [first, rows] = sums.of[i];
-        const int64_t block = static_cast<int64_t>(i);
+      min[c] = sums.of(0, kMin)[c], max[c] = sums.of(0, kMax)[c];
+      for (int64_t block = 0; block < sums.blocks(); ++block) {
+        const auto [first, rows] = parts.at[static_cast<size_t>(block)];
+        min[c] = std::min(min[c], sums.of(block, kMin)[c]);
+        max[c] = std::max(max[c], sums.of(block, kMax)[c]);
         const double count = static_cast<double>(rows);
-        const double offset = double{sums.first(block)[c]} / count;
+        const double offset = double{sums.of(block, kSum)[c]} / count;
         const double delta = px[first * C + c] + offset - mean, total = n + count;
         mean += delta * count / total;
-        squares +=
-            sums.second(block)[c] - count * offset * offset + delta * delta * n * count / total;
+        squares += sums.of(block, kSquares)[c] - count * offset * offset +
+                   delta * delta * n * count / total;
         n = total;
       }
       means[c] = mean;

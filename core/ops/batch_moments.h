@@ -34,23 +34,23 @@ struct Rows {
 
 struct Moments {
   Tensor mean, var;  // [C], biased
+  Tensor extremes;   // [2, C]: min and max of this process; nothing without finite mean and var
   double rows = 0;
 };
 
-/// Two sums per channel of every block of rows.
+/// `kinds` numbers per channel of every block of rows.
 struct BlockSums {
-  explicit BlockSums(int64_t blocks, int64_t channels)
-      : C(channels), sums(Tensor::uninit({blocks, 2, channels})), data(sums.data()), of(blocks) {}
-  float* first(int64_t block) const { return data + block * 2 * C; }
-  float* second(int64_t block) const { return first(block) + C; }
+  BlockSums(int64_t blocks, int64_t kinds, int64_t channels)
+      : C(channels),
+        kinds(kinds),
+        sums(Tensor::uninit({blocks, kinds, channels})),
+        data(sums.data()) {}
+  int64_t blocks() const { return sums.dim(0); }
+  float* of(int64_t block, int64_t kind) const { return data + (block * kinds + kind) * C; }
 
-  int64_t C;
+  int64_t C, kinds;
   Tensor sums;
   float* data;
-  struct Rows {
-    int64_t first, count;
-  };
-  std::vector<Rows> of;
 };
 
 /// Mean and variance of each channel over the rows of x and, if there is a group, of all its

@@ -18,6 +18,7 @@
 #include "core/autograd.h"
 #include "core/communicator.h"
 #include "core/deferred.h"
+#include "core/kernels/bounds.h"
 #include "core/kernels/normalize.h"
 #include "core/ops.h"
 #include "core/ops/batch_moments.h"
@@ -37,6 +38,7 @@ struct Statistics {
   bool train;
   float eps;                         // this and what follows is for observers
   Tensor running_mean, running_var;  // [C]
+  Tensor extremes;                   // [2, C]: min and max of x, if they are known
   double rows;                       // of all processes
   Communicator* group;               // null: this process alone
 };
@@ -60,7 +62,8 @@ struct Activated {
 };
 
 Activated activation_backward(const Statistics& s, const kernels::Affine& u,
-                              const kernels::Finish& f, const Tensor& dy, bool keep) {
+                              const kernels::Finish& f, const Tensor& dy, bool keep,
+                              bool quant_sums) {
   const Rows r(s.x);
   const int64_t C = r.channels;
   const float* mean = s.mean.data();
@@ -70,11 +73,12 @@ Activated activation_backward(const Statistics& s, const kernels::Affine& u,
   Activated a{shown  ? dy
               : keep ? reuse(dy)
                      : Tensor{},
-              BlockSums(blocks, C),
-              std::vector<kernels::FakeQuantSums>(static_cast<size_t>(blocks))};
+              BlockSums(blocks, 2, C),
+              std::vector<kernels::FakeQuantSums>(static_cast<size_t>(quant_sums ? blocks : 0))};
   const auto add = [&](int64_t block, int64_t first, int64_t rows, const float* from, float* g) {
-    a.quant[static_cast<size_t>(block)] = kernels::normalize_grad_sums(
-        u.at(first * C), f, from, mean, rows, C, g, a.sums.first(block), a.sums.second(block));
+    kernels::normalize_grad_sums(u.at(first * C), f, from, mean, rows, C, g,
+                                 {a.sums.of(block, 0), a.sums.of(block, 1),
+                                  quant_sums ? &a.quant[static_cast<size_t>(block)] : nullptr});
   };
   if (shown) {
     settle(dy, [&](const Block& b) { add(b.index, b.first, b.rows, b.values, b.values); });
@@ -88,15 +92,19 @@ Activated activation_backward(const Statistics& s, const kernels::Affine& u,
   return a;
 }
 
+struct Wanted {
+  bool dx, residual, quant_sums;
+};
+
 Gradients normalize_backward(const Statistics& s, const Tensor& residual, kernels::Finish f,
-                             const Tensor& dy, bool need_dx, bool need_residual) {
+                             const Tensor& dy, const Wanted& want) {
   const Rows r(s.x);
   const int64_t C = r.channels;
   kernels::Affine u{s.x.data(), residual ? residual.data() : nullptr, s.scale.data(),
                     s.shift.data()};
-  const Activated activated = activation_backward(s, u, f, dy, need_residual);
+  const Activated activated = activation_backward(s, u, f, dy, want.residual, want.quant_sums);
   Gradients grads{{}, Tensor::uninit({C}), Tensor::uninit({C}), {}, activated.quant_sums()};
-  if (need_residual) grads.dresidual = activated.g;
+  if (want.residual) grads.dresidual = activated.g;
   Tensor coefficients = Tensor::uninit({3, C});  // a, b, k of kernels::InputGrad
   float *a = coefficients.data(), *b = a + C, *k = b + C;
   float *dbeta = grads.dbeta.data(), *dgamma = grads.dgamma.data();
@@ -105,9 +113,9 @@ Gradients normalize_backward(const Statistics& s, const Tensor& residual, kernel
   double *sum = totals.data(), *product = sum + C;
   parallel_for(C, 16, [&](Range channels) {
     for (int64_t c = channels.begin; c < channels.end; ++c) {
-      for (int64_t block = 0; block < static_cast<int64_t>(activated.sums.of.size()); ++block) {
-        sum[c] += activated.sums.first(block)[c];
-        product[c] += activated.sums.second(block)[c];
+      for (int64_t block = 0; block < activated.sums.blocks(); ++block) {
+        sum[c] += activated.sums.of(block, 0)[c];
+        product[c] += activated.sums.of(block, 1)[c];
       }
       dbeta[c] = static_cast<float>(sum[c]);
       dgamma[c] = static_cast<float>(product[c] * inv_std[c]);
@@ -120,11 +128,11 @@ Gradients normalize_backward(const Statistics& s, const Tensor& residual, kernel
     b[c] = s.train ? static_cast<float>(-u.scale[c] * inv * inv * product[c] / s.rows) : 0.0f;
     k[c] = s.train ? static_cast<float>(-u.scale[c] * sum[c] / s.rows) : 0.0f;
   }
-  if (!need_dx) return grads;
+  if (!want.dx) return grads;
   // With the activation's derivative already in g, the second pass is linear in it.
   const Tensor from = activated.g ? activated.g : dy;
   if (activated.g) f = Pointwise{}, u.residual = nullptr;
-  grads.dx = need_residual ? Tensor::uninit(dy.shape()) : activated.g ? activated.g : reuse(dy);
+  grads.dx = want.residual ? Tensor::uninit(dy.shape()) : activated.g ? activated.g : reuse(dy);
   const float *pfrom = from.data(), *mean = s.mean.data();
   float* dx = grads.dx.data();
   r.for_each_shard([&](int64_t, int64_t first, int64_t count) {
@@ -179,6 +187,15 @@ struct Normalized final : Deferred {
       visit({shard, first, rows, y + first * C});
     });
   }
+  /// Of a function that never falls, at each channel's extremes.
+  std::optional<kernels::Bounds> bounds() const override {
+    if (!s.extremes || residual || quant || !f.rising()) return {};
+    const int64_t C = s.x.dim(-1);
+    std::vector<float> y(static_cast<size_t>(2 * C));
+    const kernels::Affine u{s.extremes.data(), nullptr, s.scale.data(), s.shift.data()};
+    kernels::normalize(u, finish(), 2, C, y.data());
+    return kernels::bounds(y.data(), 2 * C);
+  }
   Tensor then(const Pointwise& next) const override {
     using Kind = Pointwise::Kind;
     // Who quantizes a block's sum is seldom its only reader: the next residual wants it as it is.
@@ -220,18 +237,26 @@ Tensor normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta, cons
   if (quant) rule = quant->rule;
   std::vector<Tensor> inputs{x, gamma, beta, residual};
   if (quant) inputs.insert(inputs.end(), {quant->scale, quant->zero});
-  return record("batch_norm",
-                {{"eps", s.eps}, {"running_mean", s.running_mean}, {"running_var", s.running_var}},
-                y, inputs,
-                [s, f, residual = residual.detach(), rule](const Tensor& dy, Needs need) -> Grads {
-                  const kernels::Finish finish{f, rule ? &rule->q : nullptr};
-                  Gradients g = normalize_backward(s, residual, finish, dy, need[0], need[3]);
-                  Grads grads{g.dx, g.dgamma, g.dbeta, g.dresidual};
-                  if (!rule) return grads;
-                  grads.push_back(need[4] ? Tensor::scalar(rule->scale_grad(g.quant)) : Tensor{});
-                  grads.push_back(need[5] ? Tensor::scalar(rule->zero_grad(g.quant)) : Tensor{});
-                  return grads;
-                });
+  return record(
+      "batch_norm",
+      {{"eps", s.eps}, {"running_mean", s.running_mean}, {"running_var", s.running_var}}, y, inputs,
+      [s, f, residual = residual.detach(), rule](const Tensor& dy, Needs need) -> Grads {
+        const bool learned = rule && (need[4] || need[5]);
+        FakeQuant q;
+        if (rule) q = kernels::windowed(rule->q);
+        const kernels::Finish finish{f, rule ? &q : nullptr};
+        Gradients g = normalize_backward(s, residual, finish, dy, {need[0], need[3], learned});
+        Grads grads{g.dx, g.dgamma, g.dbeta, g.dresidual};
+        if (!rule) return grads;
+        grads.push_back(need[4] ? Tensor::scalar(rule->scale_grad(g.quant)) : Tensor{});
+        grads.push_back(need[5] ? Tensor::scalar(rule->zero_grad(g.quant)) : Tensor{});
+        return grads;
+      });
+}
+
+bool finite(const Tensor& t) {
+  const float* p = t.data();
+  return std::all_of(p, p + t.numel(), [](float v) { return std::isfinite(v); });
 }
 
 void update_running(Tensor& running_mean, Tensor& running_var, const Moments& m, float momentum) {
@@ -261,17 +286,18 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
              "batch_norm: training needs more than one value per channel", operand("input", x));
 
   Statistics s{x.detach(), {},    Tensor::uninit({C}), Tensor::uninit({C}), Tensor::uninit({C}),
-               o.train,    o.eps, running_mean,        running_var,         0,
-               group};
+               o.train,    o.eps, running_mean,        running_var,         {},
+               0,          group};
   Moments m;
   if (o.train) {
     m = batch_moments(x, group);
     update_running(running_mean, running_var, m, o.momentum);
   } else {
-    m = {running_mean.clone(), running_var.detach()};
+    m = {running_mean.clone(), running_var.detach(), {}};
   }
   s.mean = m.mean;
   s.rows = m.rows;
+  if (o.train && finite(m.mean) && finite(m.var)) s.extremes = m.extremes;
   for (int64_t c = 0; c < C; ++c) {
     const float inv = static_cast<float>(1.0 / std::sqrt(double{m.var.data()[c]} + o.eps));
     const float scale = gamma ? gamma.data()[c] * inv : inv;

@@ -50,6 +50,9 @@ Parts read_parts(const Tensor& x) {
 
 Bounds bounds(const Tensor& x) {
   PARE_CHECK(x && x.numel() > 0, "bounds: the tensor is empty");
+  if (const auto pending = x.pending()) {
+    if (const auto known = pending->bounds()) return {known->min, known->max};
+  }
   const Parts parts = pending_blocks(x) > 0 ? shown_parts(x) : read_parts(x);
   Bounds all{parts[0].min, parts[0].max};
   for (const kernels::Bounds& b : parts) {

@@ -79,11 +79,13 @@ void for_each_run(const Work& w, F&& f) {
 
 /// The channels' parameters side by side, and how rows are cut.
 struct Columns {
-  std::vector<float> scale, zero;
+  std::vector<float> scale, zero, min, max;
   kernels::FakeQuantColumns q;
   int64_t channels, rows, each, shards;
 
-  explicit Columns(const Work& w)
+  enum For { values, gradients };
+
+  Columns(const Work& w, For what)
       : channels(w.count()),
         rows(w.x.numel() / channels),
         each(std::max<int64_t>(1, kChunk / channels)),
@@ -91,8 +93,13 @@ struct Columns {
     for (const QuantRule& g : w.groups) {
       scale.push_back(g.q.scale);
       zero.push_back(g.q.zero);
+      if (what == values) continue;
+      const FakeQuant window = kernels::windowed(g.q);
+      min.push_back(window.min);
+      max.push_back(window.max);
     }
     q = {w.groups[0].q, scale.data(), zero.data()};
+    if (what == gradients) q.min = min.data(), q.max = max.data();
   }
 
   /// f(shard, first element, rows)
@@ -109,7 +116,7 @@ struct Columns {
 void forward(const Work& w, float* y) {
   const float* x = w.x.data();
   if (w.columns()) {
-    const Columns c(w);
+    const Columns c(w, Columns::values);
     c.for_each_shard([&](int64_t, int64_t at, int64_t rows) {
       kernels::fake_quant_columns(c.q, x + at, y + at, rows, c.channels);
     });
@@ -130,12 +137,34 @@ struct Quantized final : Deferred {
   Work work;
 };
 
+/// Its derivative is that of a quantizer whose scale nobody learns.
+Pointwise window(const FakeQuant& q) {
+  return {.kind = Pointwise::Kind::clamp, .a = q.min, .b = q.max};
+}
+
+/// dx alone.
+void backward_of_input(const Work& w, const float* dy, float* dx) {
+  const float* x = w.x.data();
+  if (w.columns()) {
+    const Columns c(w, Columns::gradients);
+    c.for_each_shard([&](int64_t, int64_t at, int64_t rows) {
+      kernels::fake_quant_columns_grad(c.q, x + at, dy + at, dx + at, rows, c.channels, nullptr);
+    });
+    return;
+  }
+  std::vector<Pointwise> windows;
+  for (const QuantRule& g : w.groups) windows.push_back(window(kernels::windowed(g.q)));
+  for_each_run(w, [&](int64_t, int64_t k, int64_t at, int64_t n) {
+    kernels::pointwise_grad(windows[static_cast<size_t>(k)], x + at, dy + at, dx + at, n);
+  });
+}
+
 /// dx, and each group's sums, merged in order.
 std::vector<FakeQuantSums> backward(const Work& w, const float* dy, float* dx) {
   std::vector<FakeQuantSums> sums(w.groups.size());
   const float* x = w.x.data();
   if (w.columns()) {
-    const Columns c(w);
+    const Columns c(w, Columns::gradients);
     std::vector<float> parts(static_cast<size_t>(c.shards * 3 * c.channels));
     c.for_each_shard([&](int64_t shard, int64_t at, int64_t rows) {
       kernels::fake_quant_columns_grad(c.q, x + at, dy + at, dx + at, rows, c.channels,
@@ -150,9 +179,11 @@ std::vector<FakeQuantSums> backward(const Work& w, const float* dy, float* dx) {
     return sums;
   }
   std::vector<FakeQuantSums> parts(static_cast<size_t>(w.count() * w.pieces()));
+  std::vector<FakeQuant> windows;
+  for (const QuantRule& g : w.groups) windows.push_back(kernels::windowed(g.q));
   for_each_run(w, [&](int64_t i, int64_t k, int64_t at, int64_t n) {
-    const FakeQuant& q = w.groups[static_cast<size_t>(k)].q;
-    parts[static_cast<size_t>(i)] = kernels::fake_quant_grad(q, x + at, dy + at, dx + at, n);
+    parts[static_cast<size_t>(i)] =
+        kernels::fake_quant_grad(windows[static_cast<size_t>(k)], x + at, dy + at, dx + at, n);
   });
   const size_t pieces = static_cast<size_t>(w.pieces());
   for (size_t i = 0; i < parts.size(); ++i) add(sums[i / pieces], parts[i]);
@@ -161,15 +192,23 @@ std::vector<FakeQuantSums> backward(const Work& w, const float* dy, float* dx) {
 
 /// The same for one scale and a gradient that is only now computed, for nobody else: block by block
 /// in cache, where it lies. `other`, if there is one, is added.
-FakeQuantSums backward_in_blocks(const Work& w, const Tensor& dy, const Tensor& other) {
+FakeQuantSums backward_in_blocks(const Work& w, const Tensor& dy, const Tensor& other,
+                                 bool learned) {
   const float* x = w.x.data();
   const float* more = other ? other.data() : nullptr;
   const int64_t channels = w.x.dim(-1);
-  std::vector<FakeQuantSums> parts(static_cast<size_t>(pending_blocks(dy)));
+  std::vector<FakeQuantSums> parts(static_cast<size_t>(learned ? pending_blocks(dy) : 0));
+  const FakeQuant q = kernels::windowed(w.groups[0].q);
   settle(dy, [&](const Block& b) {
-    parts[static_cast<size_t>(b.index)] = kernels::fake_quant_grad(
-        w.groups[0].q, x + b.first * channels, b.values, b.values, b.rows * channels);
-    if (more) kernels::accumulate(more + b.first * channels, b.values, b.rows * channels);
+    const float* from = x + b.first * channels;
+    const int64_t n = b.rows * channels;
+    if (learned) {
+      parts[static_cast<size_t>(b.index)] =
+          kernels::fake_quant_grad(q, from, b.values, b.values, n);
+    } else {
+      kernels::pointwise_grad(window(q), from, b.values, b.values, n);
+    }
+    if (more) kernels::accumulate(more + b.first * channels, b.values, n);
   });
   FakeQuantSums sums;
   for (const FakeQuantSums& part : parts) add(sums, part);
@@ -198,12 +237,17 @@ void check(const Tensor& x, const Tensor& scale, const Tensor& zero, const FakeQ
 Grads gradients(const Work& w, const Tensor& dy, Needs need) {
   Grads grads(3);
   std::vector<FakeQuantSums> sums;
+  const bool learned = need[1] || need[2];
   if (w.count() == 1 && dy.unique() && pending_blocks(dy) > 0) {
-    sums = {backward_in_blocks(w, dy, need.take(0))};
+    sums = {backward_in_blocks(w, dy, need.take(0), learned)};
     grads[0] = dy;
   } else {
     grads[0] = reuse(dy);
-    sums = backward(w, dy.data(), grads[0].data());
+    if (learned) {
+      sums = backward(w, dy.data(), grads[0].data());
+    } else {
+      backward_of_input(w, dy.data(), grads[0].data());
+    }
   }
   if (need[1]) grads[1] = Tensor::uninit({w.count()});
   if (need[2]) grads[2] = Tensor::uninit({w.count()});

@@ -95,8 +95,9 @@ TEST_CASE("fake_quant_grad: the gradient bit for bit, the sums close, on every I
         for (int64_t i = 0; i < n; ++i) {
           want_dx.push_back(ref::fake_quant_grad(q, x[i], dy[i], want));
         }
+        const FakeQuant window = kernels::windowed(q);
         const kernels::FakeQuantSums got =
-            kernels::fake_quant_grad(q, x.data(), dy.data(), dx.data(), n);
+            kernels::fake_quant_grad(window, x.data(), dy.data(), dx.data(), n);
         CHECK(close(dx.span(), want_dx));
         CHECK(dx.intact());
         // A thousand float terms below 1 in magnitude.
@@ -105,13 +106,39 @@ TEST_CASE("fake_quant_grad: the gradient bit for bit, the sums close, on every I
         CHECK(std::abs(got.above - want.above) < 1e-4);
         // In place, and without dx.
         const kernels::FakeQuantSums same =
-            kernels::fake_quant_grad(q, x.data(), dy.data(), nullptr, n);
+            kernels::fake_quant_grad(window, x.data(), dy.data(), nullptr, n);
         CHECK(same.inside == got.inside);
-        kernels::fake_quant_grad(q, x.data(), dy.data(), dy.data(), n);
+        kernels::fake_quant_grad(window, x.data(), dy.data(), dy.data(), n);
         CHECK(close(dy.span(), want_dx));
       }
     }
   });
+}
+
+TEST_CASE("fake_quant: the window is where gradients pass, to the last bit") {
+  Rng rng(8);
+  std::vector<FakeQuant> grids = kGrids;
+  for (int i = 0; i < 200; ++i) {
+    FakeQuant q{.scale = std::ldexp(1 + rng.uniform(), static_cast<int>(rng.below(20)) - 16),
+                .zero = static_cast<float>(rng.below(256)),
+                .rounding = i % 2 ? Rounding::half_away : Rounding::half_even,
+                .shift_first = i % 4 < 2};
+    if (i % 3 == 0) q.max = 40 * q.scale;
+    grids.push_back(q);
+  }
+  for (const FakeQuant& q : grids) {
+    const FakeQuant w = kernels::windowed(q);
+    CAPTURE(q.scale);
+    CAPTURE(q.zero);
+    const auto passes = [&q](float x) {
+      kernels::FakeQuantSums unused;
+      return ref::fake_quant_grad(q, x, 1.0f, unused) == 1.0f;
+    };
+    CHECK(passes(w.min));
+    CHECK(passes(w.max));
+    CHECK(!passes(std::nextafter(w.min, -FakeQuant::kInfinity)));
+    CHECK(!passes(std::nextafter(w.max, FakeQuant::kInfinity)));
+  }
 }
 
 TEST_CASE("fake_quant_columns equals fake_quant, channel by channel, on every ISA") {
@@ -124,13 +151,17 @@ TEST_CASE("fake_quant_columns equals fake_quant, channel by channel, on every IS
       const int64_t n = kRows * channels;
       const Unaligned x = values(n, rng);
       Unaligned dy(n, rng, -1, 1), y(n), dx(n);
-      std::vector<float> scale, zero, sums(static_cast<size_t>(3 * channels));
+      std::vector<float> scale, zero, min, max, sums(static_cast<size_t>(3 * channels));
+      const FakeQuant grid{.lo = 0, .hi = 7};
       for (int64_t c = 0; c < channels; ++c) {
         scale.push_back(0.1f + rng.uniform());
         zero.push_back(static_cast<float>(rng.below(5)));
+        FakeQuant one = grid;
+        one.scale = scale.back(), one.zero = zero.back();
+        min.push_back(kernels::windowed(one).min);
+        max.push_back(kernels::windowed(one).max);
       }
-      const FakeQuant grid{.lo = 0, .hi = 7};
-      const kernels::FakeQuantColumns q{grid, scale.data(), zero.data()};
+      const kernels::FakeQuantColumns q{grid, scale.data(), zero.data(), min.data(), max.data()};
       kernels::fake_quant_columns(q, x.data(), y.data(), kRows, channels);
       kernels::fake_quant_columns_grad(q, x.data(), dy.data(), dx.data(), kRows, channels,
                                        sums.data());

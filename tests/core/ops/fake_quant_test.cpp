@@ -1,10 +1,14 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <functional>
+#include <vector>
 
+#include "core/deferred.h"
 #include "core/ops.h"
 #include "core/parallel.h"
 #include "tests/support/close.h"
+#include "tests/support/isa.h"
 #include "tests/support/message.h"
 
 using namespace pare;
@@ -100,6 +104,36 @@ TEST_CASE("fake_quant: per filter and per channel are one quantizer for each") {
   }
 }
 
+TEST_CASE("fake_quant: the input's gradient does not depend on who learns the scale") {
+  const Tensor x = random({4, 9, 9, 7}, 11), dy = random({4, 9, 9, 7}, 12);
+  const Tensor weights = random({5, 3, 3, 7}, 13), dz = random({4, 9, 9, 5}, 14);
+  const auto gradient = [&](QuantShare share, bool learned, const auto& loss) {
+    const int64_t groups = share == QuantShare::tensor ? 1 : share == QuantShare::filter ? 4 : 7;
+    Tensor in = x.clone(), scale = Tensor::full({groups}, 0.3f), zero = Tensor::full({groups}, 2);
+    in.requires_grad_();
+    if (learned) scale.requires_grad_();
+    loss(in, [&](const Tensor& t) {
+      return fake_quant(t, scale, zero, {.lo = 0, .hi = 7, .share = share, .shift_first = true});
+    });
+    CHECK(static_cast<bool>(scale.grad()) == learned);
+    return in.grad();
+  };
+  const auto alone = [&](const Tensor& in, const auto& quant) { quant(in).backward(dy); };
+  const auto normalized = [&](const Tensor& in, const auto& quant) {
+    Tensor mean = Tensor::zeros({7}), var = Tensor::ones({7});
+    quant(relu(batch_norm(in, {}, {}, mean, var))).backward(dy);
+  };
+  const auto before_conv = [&](const Tensor& in, const auto& quant) {
+    conv2d(quant(in), weights, {}, {.pad = {1, 1}}).backward(dz);
+  };
+  for (QuantShare share : {QuantShare::tensor, QuantShare::filter, QuantShare::channel}) {
+    CHECK(gradient(share, false, alone) == gradient(share, true, alone));
+    CHECK(gradient(share, false, before_conv) == gradient(share, true, before_conv));
+  }
+  CHECK(gradient(QuantShare::tensor, false, normalized) ==
+        gradient(QuantShare::tensor, true, normalized));
+}
+
 TEST_CASE("fake_quant: the same bits with 1 and 5 threads") {
   const Tensor x = random({64, 17, 17, 7}, 4), dy = random({64, 17, 17, 7}, 5);
   const auto with = [&](int threads, QuantShare share, int64_t groups) {
@@ -139,6 +173,40 @@ TEST_CASE("bounds: of values in memory and of values that are not computed yet")
   CHECK(bounds(Tensor::of({-2, 7})).min == -2);
   CHECK(std::isnan(bounds(Tensor::of({1, std::nanf("")})).max));
   CHECK(contains(message_of([] { bounds({}); }), "empty"));
+}
+
+TEST_CASE("bounds: of normalized batches they are known before the values are") {
+  const Tensor x = random({6, 9, 9, 21}, 7, 3), gamma = random({21}, 8), beta = random({21}, 9);
+  const auto normalized = [&](const Tensor& of) {
+    Tensor mean = Tensor::zeros({21}), var = Tensor::ones({21});
+    return batch_norm(of, gamma, beta, mean, var);  // gamma has both signs
+  };
+  const std::vector<std::function<Tensor(const Tensor&)>> functions = {
+      [](const Tensor& t) { return t; },
+      [](const Tensor& t) { return relu(t); },
+      [](const Tensor& t) { return relu6(t); },
+      [](const Tensor& t) { return leaky_relu(t, 0.1f); },
+      [](const Tensor& t) { return clamp(t, -0.5f, 0.25f); },
+      [](const Tensor& t) { return leaky_relu(t, -0.5f); },
+      [](const Tensor& t) { return hard_swish(t); },
+  };
+  for_each_isa([&](std::string_view isa) {
+    CAPTURE(isa);
+    for (size_t i = 0; i < functions.size(); ++i) {
+      CAPTURE(i);
+      const Tensor waiting = functions[i](normalized(x));
+      REQUIRE(waiting.pending());
+      const Bounds b = bounds(waiting);
+      CHECK(waiting.pending());
+      CHECK(waiting.pending()->bounds().has_value() == (i < 5));
+      const Bounds c = bounds(waiting.clone());
+      CHECK(b.min == c.min);
+      CHECK(b.max == c.max);
+    }
+  });
+  Tensor odd = x.clone();
+  odd.data()[1000] = std::nanf("");
+  CHECK(std::isnan(bounds(relu(normalized(odd))).max));
 }
 
 TEST_CASE("fake_quant: what does not fit is refused") {
