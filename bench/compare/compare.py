@@ -121,13 +121,14 @@ class Comparison:
         rivals = [Rival(name, self.training_step(job, flags), self.args.threads)
                   for name, flags in OWN_STEPS.items()]
         take_turns(rivals, self.args.rounds, self.args.steps or 2)
-        base, rows = statistics.median(rivals[0].seconds["train"]), []
+        fp32, rows = rivals[0].seconds["train"], []
         for rival in rivals:
             seconds, result = rival.seconds["train"], rival.finish()
             self.remember(result)
             rows.append({"step": rival.name,
                          "images_per_second": spread([job.batch / s for s in seconds]),
-                         "time_ratio": statistics.median(seconds) / base,
+                         "time_ratio": statistics.median(seconds) / statistics.median(fp32),
+                         "fastest_time_ratio": min(seconds) / min(fp32),
                          "peak_fraction": result["peak_fraction"],
                          "peak_rss_bytes": result["peak_rss_bytes"]})
             table.add(rows[-1])

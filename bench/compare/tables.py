@@ -44,14 +44,14 @@ class StepTable(Table):
 
 class OwnTable(Table):
     def __init__(self, job):
-        super().__init__([(job.name, 26), ("images/s", 24), ("time of fp32", 12), ("% peak", 6),
-                          ("MB", 6)])
+        super().__init__([(job.name, 26), ("images/s", 24), ("time of fp32", 12), ("fastest", 7),
+                          ("% peak", 6), ("MB", 6)])
 
     def add(self, row):
         self._print([row["step"],
                      "{median:.1f} ({min:.1f} - {max:.1f})".format(**row["images_per_second"]),
-                     f"{row['time_ratio']:.2f}x", f"{100 * row['peak_fraction']:.1f}",
-                     f"{row['peak_rss_bytes'] / 1e6:.0f}"])
+                     f"{row['time_ratio']:.2f}x", f"{row['fastest_time_ratio']:.2f}x",
+                     f"{100 * row['peak_fraction']:.1f}", f"{row['peak_rss_bytes'] / 1e6:.0f}"])
 
 
 class DeployTable(Table):

@@ -201,9 +201,23 @@ TEST_CASE("bench conv lists every convolution of a model, equal ones once") {
   CHECK(total["forward"]["flops_per_second"].get<double>() ==
         doctest::Approx(2.0 * static_cast<double>(macs) / seconds));
 
-  r = run(dir, "pare bench conv --model nin --widths 8,8,8,8,8,8,8,8 --batch-size 1 --steps 1");
-  CHECK(r.code == 0);
-  CHECK(r.out.find("\nall ") != std::string::npos);
+  r = run(dir,
+          "pare bench conv --model nin --widths 8,8,8,8,8,8,8,8 --batch-size 1 --steps 3 --json");
+  REQUIRE(r.code == 0);
+  CHECK(r.err.find("\nall ") != std::string::npos);
+  CHECK(r.err.find("\nall, fastest ") != std::string::npos);
+  double least = 0, flops = 0;
+  const Json nin = r.json();
+  for (const Json& layer : nin["layers"]) {
+    const Json& pass = layer["weight_gradient"];
+    least += layer["count"].get<double>() * pass["seconds"]["min"].get<double>();
+    flops += pass["flops"].get<double>();
+  }
+  const Json& fastest = nin["fastest"]["weight_gradient"];
+  const double peak = nin["peak_flops_spread"]["max"];
+  CHECK(fastest["flops"] == nin["total"]["weight_gradient"]["flops"]);
+  CHECK(fastest["flops_per_second"].get<double>() == doctest::Approx(flops / least));
+  CHECK(fastest["peak_fraction"].get<double>() == doctest::Approx(flops / least / peak));
 }
 
 TEST_CASE("bench refuses what it cannot measure") {

@@ -1,5 +1,8 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "core/safetensors.h"
 #include "tests/apps/run.h"
 
@@ -231,9 +234,18 @@ TEST_CASE("sparse training leaves zeros, and they stay") {
     CHECK(run(dir, "pare eval --weights r/last.safetensors --test-limit 20 --quiet").code == 0);
     return count;
   };
+  const auto zeros_of = [&](const std::string& weight) {
+    const Tensor w = safetensors::read(dir / "r/last.safetensors").at(weight).tensor();
+    return std::count(w.data(), w.data() + w.numel(), 0.0f);
+  };
   const int64_t weights = zeros("--sparsity 0.5") * 2;
   CHECK(weights > 1000);
   CHECK(zeros("--sparsity 0.75 --sparse-until 1") > weights / 2);
+  CHECK(std::abs(zeros("--sparsity 0.5 --sparse-density erk") - weights / 2) < 20);
+  const int64_t small = zeros_of("model.1.conv.weight");
+  CHECK(small < 10);  // of 64: Erdős-Rényi-Kernel makes the zeros of the big layers more
+  zeros("--sparsity 0.5 --sparse-density uniform");
+  CHECK(zeros_of("model.1.conv.weight") == 32);
   const int64_t two_of_four = zeros("--sparse-pattern 2:4");
   CHECK(two_of_four > weights / 3);
   CHECK(two_of_four <= weights / 2);
