@@ -78,7 +78,7 @@ struct V {
     carry = _mm256_or_si256(both(a, b), both(differs, c));
     sum = either(differs, c);
   }
-  static Bits count(Bits total, Bits a, int weight) {
+  static Bits count(Bits total, Bits a, unsigned weight) {
     const Bits table =
         _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
     const Bits low = _mm256_set1_epi8(15);

@@ -46,11 +46,12 @@ struct V {
     carry = _mm512_ternarylogic_epi32(a, b, c, 0xe8);
     sum = _mm512_ternarylogic_epi32(a, b, c, 0x96);
   }
-  /// total + weight * set bits
-  static Bits count(Bits total, Bits a, int weight) {
+  /// total + weight * set bits, for a weight of 1, 2, 4 or 8
+  static Bits count(Bits total, Bits a, unsigned weight) {
     if constexpr (kPopcount) {
       const Bits n = _mm512_popcnt_epi32(a);
-      return _mm512_add_epi32(total, _mm512_slli_epi32(n, static_cast<unsigned>(weight) / 3));
+      const auto log2 = static_cast<unsigned>(std::countr_zero(weight));
+      return _mm512_add_epi32(total, _mm512_slli_epi32(n, log2));
     }
     const Bits table =
         _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));

@@ -66,7 +66,7 @@ struct V {
     carry = (a & b) | ((a ^ b) & c);
     sum = a ^ b ^ c;
   }
-  static Bits count(Bits total, Bits a, int weight) {
+  static Bits count(Bits total, Bits a, unsigned weight) {
     a -= a >> 1 & 0x55555555u;
     a = (a & 0x33333333u) + (a >> 2 & 0x33333333u);
     a = (a + (a >> 4)) & 0x0f0f0f0fu;
