@@ -27,8 +27,9 @@ VARIANTS = {"fp32": ([], "float"),
 OWN_STEPS = {"fp32": [], "fp32, Winograd off": ["--winograd", "off"],
              "fp32, one thread": ["--threads", 1], "bf16": ["--precision", "bf16"],
              **{quant: ["--quant", quant]
-                for quant in ["wbab:W2A2", "dorefa:W4A4", "pact:W4A4", "lsq:W4A4", "lsq+:W4A4",
-                              "iao:W8A8"]}}
+                for quant in ["wbab:W2A2", "wbab:W2A2,xnor=on", "wbab:W3A2", "W=ternary,A=float",
+                              "dorefa:W4A4", "pact:W4A4", "lsq:W4A4", "lsq+:W4A4", "iao:W8A8",
+                              "iao:W8A8,bn=fused"]}}
 # Without these, malloc returns the tensors of every step to the system and PyTorch pays for fresh
 # pages in the next one: up to a quarter of its time.
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2 ** 40)}

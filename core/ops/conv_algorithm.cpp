@@ -12,6 +12,7 @@
 #include "core/kernels/isa.h"
 #include "core/ops/conv_passes.h"
 #include "core/ops/conv_weight_winograd.h"
+#include "core/precision.h"
 #include "core/winograd.h"
 
 namespace pare {
@@ -38,11 +39,11 @@ std::string name_of(const Choice& choice) {
 /// looks at one image first does not choose for a training.
 constexpr int64_t kFewImages = 8;
 
-std::string key_of(const GatherPass& pass) {
+std::string key_of(const GatherPass& pass, bool bf16) {
   const auto& p = pass.p;
   return str(isa_name(active_isa()), pass.images < kFewImages ? " few " : " ", p.height, "x",
              p.width, "x", p.channels, " ", p.taps_h, "x", p.taps_w, " ", p.rows, "x", p.cols, "x",
-             pass.outputs);
+             pass.outputs, bf16 ? " bf16" : "");
 }
 
 /// Raised when kernels become faster or slower: what was measured with others does not count.
@@ -118,14 +119,15 @@ int64_t some_images(int64_t images, int64_t floats_per_image) {
   return std::clamp<int64_t>(kFloats / floats_per_image, 1, images);
 }
 
-Choice measure(GatherPass pass, const std::vector<WinogradKind>& kinds) {
+Choice measure(GatherPass pass, bool bf16, const std::vector<WinogradKind>& kinds) {
   const int64_t image = pass.x_pixels * pass.p.channels;
   pass.images = some_images(pass.images, image);
   const Tensor x = Tensor::full({pass.images * image}, 0.01f);
   const Tensor w = Tensor::full({pass.p.reduction() * pass.outputs}, 0.01f);
   Tensor y = Tensor::uninit({pass.images * pass.y_image});
-  return fastest(kinds,
-                 [&](const Choice& c) { Gather({pass}, x, w, {}, {.winograd = c}).run(y.data()); });
+  return fastest(kinds, [&](const Choice& c) {
+    Gather({pass}, x, w, {}, {.winograd = c, .bf16 = bf16 && !c}).run(y.data());
+  });
 }
 
 Choice measure(ConvShape s, const std::vector<WinogradKind>& kinds) {
@@ -183,15 +185,16 @@ std::vector<WinogradKind> winograd_kinds(const GatherPass& pass) {
   return kinds;
 }
 
-Choice chosen_kind(const GatherPass& pass) {
+Choice chosen_kind(const GatherPass& pass, bool bf16) {
   const auto kinds = winograd_kinds(pass);
-  return choose(kinds, key_of(pass), [&] { return measure(pass, kinds); });
+  return choose(kinds, key_of(pass, bf16), [&] { return measure(pass, bf16, kinds); });
 }
 
 Choice chosen_weight_kind(const ConvShape& s) {
   const GatherPass pass = forward_pass(s);
   const auto kinds = winograd_kinds(pass);
-  return choose(kinds, key_of(pass) + " weights", [&] { return measure(s, kinds); });
+  const bool bf16 = precision() == Precision::bf16;
+  return choose(kinds, key_of(pass, bf16) + " weights", [&] { return measure(s, kinds); });
 }
 
 }  // namespace pare

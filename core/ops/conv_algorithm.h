@@ -11,9 +11,10 @@ namespace pare {
 
 /// Winograd kinds that can compute the pass.
 std::vector<kernels::WinogradKind> winograd_kinds(const GatherPass& pass);
-/// The kind to use, or none for the direct sum; see core/winograd.h.
-std::optional<kernels::WinogradKind> chosen_kind(const GatherPass& pass);
-/// Likewise for the weight gradient of a convolution.
+/// The kind to use, or none for the direct sum, of bfloat16 operands or of float32; see
+/// core/winograd.h.
+std::optional<kernels::WinogradKind> chosen_kind(const GatherPass& pass, bool bf16);
+/// Likewise for the weight gradient of a convolution, whose direct sum is of core/precision.h.
 std::optional<kernels::WinogradKind> chosen_weight_kind(const kernels::ConvShape& s);
 
 }  // namespace pare

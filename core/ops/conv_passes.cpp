@@ -55,10 +55,11 @@ Tensor gathered(std::vector<GatherPass> passes, const Tensor& x, const Tensor& w
   GatherWay way;
   if (passes.size() == 1) way.grids = byte_grids(passes[0], x, w);
   if (!exact && !way.grids) {
-    way.bf16 = precision() == Precision::bf16 &&
-               std::all_of(passes.begin(), passes.end(),
-                           [](const auto& pass) { return pass.p.fits_words(2); });
-    if (!way.bf16 && passes.size() == 1) way.winograd = chosen_kind(passes[0]);
+    const bool bf16 = precision() == Precision::bf16 &&
+                      std::all_of(passes.begin(), passes.end(),
+                                  [](const auto& pass) { return pass.p.fits_words(2); });
+    if (passes.size() == 1) way.winograd = chosen_kind(passes[0], bf16);
+    way.bf16 = bf16 && !way.winograd;
   }
   const auto work = std::make_shared<Gather>(std::move(passes), x, w, bias, std::move(way));
   return Tensor::deferred(shape, work, {work->x, work->w, work->bias});
@@ -102,7 +103,7 @@ Tensor conv_data_gradient(const ConvShape& s, const Tensor& dy, const Tensor& w,
 Tensor conv_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy,
                             const Shape& dw_shape, Tensor* db) {
   GatherWay::Kind kind;
-  if (dy.numel() > 0 && precision() != Precision::bf16) kind = chosen_weight_kind(s);
+  if (dy.numel() > 0) kind = chosen_weight_kind(s);
   return kind ? winograd_weight_gradient(s, *kind, x, dy, dw_shape, db)
               : direct_weight_gradient(s, x, dy, dw_shape, db);
 }

@@ -13,6 +13,7 @@
 #include "core/ops/conv_passes.h"
 #include "core/parallel.h"
 #include "core/precision.h"
+#include "core/winograd.h"
 #include "tests/core/kernels/conv_cases.h"
 
 using namespace pare;
@@ -20,9 +21,17 @@ using namespace pare::conv_cases;
 
 namespace {
 
+/// bfloat16 operands in all passes but those that Winograd's algorithm takes.
 struct Bf16 {
-  Bf16() { set_precision(Precision::bf16); }
-  ~Bf16() { set_precision(Precision::fp32); }
+  explicit Bf16(WinogradUse use = WinogradUse::off) {
+    set_precision(Precision::bf16);
+    set_winograd_use(use);
+  }
+  ~Bf16() {
+    set_precision(Precision::fp32);
+    set_winograd_use(before);
+  }
+  WinogradUse before = winograd_use();
 };
 
 float from_bf16(uint32_t half) {
@@ -146,6 +155,35 @@ TEST_CASE("bfloat16 passes round their operands, and only theirs") {
   }
   const Tensor exact = conv2d(x, w, {}, {.pad = 1, .exact = true});
   CHECK(exact == plain[0]);
+}
+
+TEST_CASE("passes by Winograd's algorithm stay float32 with bfloat16 operands elsewhere") {
+  const ConvShape s{2, 8, 8, 32, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1};
+  Rng rng(7);
+  const Tensor x = Tensor::normal({2, 8, 8, 32}, rng), w = Tensor::normal({16, 3, 3, 32}, rng);
+  const Tensor dy = Tensor::normal({2, 8, 8, 16}, rng);
+  const auto passes = [&] {
+    return std::vector<Tensor>{conv_forward(s, x, w, {}, dy.shape()),
+                               conv_data_gradient(s, dy, w, {}, x.shape()),
+                               conv_weight_gradient(s, x, dy, w.shape(), nullptr)};
+  };
+  std::vector<Tensor> want, got, direct;
+  const auto compute = [&](std::vector<Tensor>& out) {
+    out = passes();
+    for (const Tensor& t : out) t.data();
+  };
+  {
+    const Bf16 guard(WinogradUse::always);
+    compute(got);
+    set_precision(Precision::fp32);
+    compute(want);
+  }
+  const Bf16 guard;
+  compute(direct);
+  for (size_t i = 0; i < got.size(); ++i) {
+    CHECK(got[i] == want[i]);
+    CHECK_FALSE(got[i] == direct[i]);
+  }
 }
 
 TEST_CASE("what is computed on the way is rounded like what is stored") {
