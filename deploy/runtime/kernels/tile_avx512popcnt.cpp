@@ -16,11 +16,19 @@ constexpr bool kPopcount = true;
 #include "deploy/runtime/kernels/tile_avx512-inl.h"
 constexpr int kPanels = 3, kRows[] = {16, 8, 8}, kSignRows = 8;
 #include "deploy/runtime/kernels/tile-inl.h"
+//
+#include "deploy/runtime/kernels/counts-inl.h"
+
+constexpr Kernels make_counting(const char* name) {
+  Kernels k = make(name);
+  k.signs = counted_signs;
+  return k;
+}
 
 }  // namespace
 }  // namespace avx512_popcount
 
-const Kernels kAvx512Popcount = avx512_popcount::make("avx512+popcnt");
+const Kernels kAvx512Popcount = avx512_popcount::make_counting("avx512+popcnt");
 
 }  // namespace pare::runtime::kernels
 #endif
