@@ -32,6 +32,8 @@ void counted_tile(const Tile& t) noexcept {
           } else {
             differing[m][n] = V::count(differing[m][n], V::differ(&a, b[n]), 1);
           }
+          // Now, not together with all other rows': there are no registers for what they differ by.
+          asm volatile("" : "+v"(differing[m][n]) : : "memory");
         }
       }
       if constexpr (kMasked) mask += kPanel;
