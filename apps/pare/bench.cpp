@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <iostream>
+#include <thread>
 
 #include "apps/common_fields.h"
 #include "apps/pare/commands.h"
@@ -76,7 +78,20 @@ void repeat(std::vector<Subject>& subjects, const RunArgs& args, Console& consol
   if (args.serve) serve(subjects);
 }
 
+double Subject::timed() {
+  if (own_threads) {
+    // OpenMP's threads wait for more work for some milliseconds, and keep their cores busy with it.
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    run();
+  }
+  return run();
+}
+
 void Subject::repeat() {
+  if (own_threads) {
+    seconds.push_back(timed());
+    return;
+  }
   // Long enough to tell, short beside the work itself.
   const double burst = seconds.empty() ? 2e-3 : std::clamp(seconds.back() / 8, 1e-3, 2e-2);
   const double before = kernels::peak_flops(burst);

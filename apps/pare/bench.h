@@ -34,8 +34,11 @@ struct Subject {
   std::function<double()> run;
   std::vector<double> seconds = {};  // of the timed repetitions
   std::vector<double> peaks = {};    // FLOP/s of FMAs beside each of them
+  bool own_threads = false;          // not those that other subjects and the FMAs run on
 
-  /// One repetition, between two short runs of nothing but FMAs.
+  /// run(), for a subject with threads of its own once all others have gone to sleep.
+  double timed();
+  /// One repetition, between two short runs of nothing but FMAs where those share its threads.
   void repeat();
   /// Median share of the peak that was there at the time, of repetitions of so many FLOP.
   double peak_fraction(double flops) const;

@@ -87,12 +87,10 @@ class Contest {
 
   void add_network(nn::Layer model) {
     entries_.emplace_back();
-    subjects_.push_back({"network", [this, model = std::move(model)]() mutable {
-                           const NoGrad guard;
-                           return seconds_of([&] {
-                             (void)model(x_).data();  // work may wait until somebody looks
-                           });
-                         }});
+    add_subject("network", [this, model = std::move(model)]() mutable {
+      const NoGrad guard;
+      return seconds_of([&] { (void)model(x_).data(); });  // work may wait until somebody looks
+    });
   }
   void add(const std::string& name, runtime::Program program) {
     Entry& e = entries_.emplace_back();
@@ -100,10 +98,9 @@ class Contest {
     const auto threads = static_cast<int>(job_.run.compute.threads);
     e.session = std::make_unique<runtime::Session>(std::move(program), threads);
     const auto outputs = static_cast<size_t>(job_.batch * e.session->output().numel());
-    subjects_.push_back(
-        {name, [this, session = e.session.get(), y = std::vector<float>(outputs)]() mutable {
-           return seconds_of([&] { session->run(images_.data(), job_.batch, y.data()); });
-         }});
+    add_subject(name, [this, session = e.session.get(), y = std::vector<float>(outputs)]() mutable {
+      return seconds_of([&] { session->run(images_.data(), job_.batch, y.data()); });
+    });
   }
 
   /// In turn, so that a slow moment of the machine meets them all.
@@ -113,7 +110,7 @@ class Contest {
     for (int64_t i = 0; i < rounds; ++i) {
       console.status(fmt::format("{} of {}", i + 1, rounds));
       for (Subject& s : subjects_) {
-        const double seconds = s.run();
+        const double seconds = s.timed();
         if (i >= job_.run.warmup) s.seconds.push_back(seconds);
       }
     }
@@ -124,6 +121,9 @@ class Contest {
   Json report(Console& console) const;
 
  private:
+  void add_subject(const std::string& name, std::function<double()> run) {
+    subjects_.push_back({.name = name, .run = std::move(run), .own_threads = true});
+  }
   Json layers(size_t i, Console& console) const;
 
   const LoweredJob& job_;
