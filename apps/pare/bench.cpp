@@ -34,6 +34,7 @@ void serve(std::vector<Subject>& subjects) {
     const int64_t count = parse_count(line);
     Json answer = Json::object();
     for (Subject& s : subjects) {
+      s.settle();
       for (int64_t i = 0; i < count; ++i) s.repeat();
       answer[s.name] = std::vector<double>(s.seconds.end() - count, s.seconds.end());
     }
@@ -78,18 +79,17 @@ void repeat(std::vector<Subject>& subjects, const RunArgs& args, Console& consol
   if (args.serve) serve(subjects);
 }
 
-double Subject::timed() {
-  if (own_threads) {
-    // OpenMP's threads wait for more work for some milliseconds, and keep their cores busy with it.
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    run();
-  }
-  return run();
+void Subject::settle() const {
+  if (!own_threads) return;
+  // OpenMP's threads wait for more work for some milliseconds, and keep their cores busy with it.
+  constexpr double kOthers = 20e-3, kOwn = 10e-3;
+  std::this_thread::sleep_for(std::chrono::duration<double>(kOthers));
+  for (double seconds = 0; seconds < kOwn;) seconds += run();
 }
 
 void Subject::repeat() {
   if (own_threads) {
-    seconds.push_back(timed());
+    seconds.push_back(run());
     return;
   }
   // Long enough to tell, short beside the work itself.

@@ -36,8 +36,8 @@ struct Subject {
   std::vector<double> peaks = {};    // FLOP/s of FMAs beside each of them
   bool own_threads = false;          // not those that other subjects and the FMAs run on
 
-  /// run(), for a subject with threads of its own once all others have gone to sleep.
-  double timed();
+  /// For a subject with threads of its own: waits until all others sleep, and wakes up these.
+  void settle() const;
   /// One repetition, between two short runs of nothing but FMAs where those share its threads.
   void repeat();
   /// Median share of the peak that was there at the time, of repetitions of so many FLOP.

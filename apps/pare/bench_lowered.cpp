@@ -110,7 +110,8 @@ class Contest {
     for (int64_t i = 0; i < rounds; ++i) {
       console.status(fmt::format("{} of {}", i + 1, rounds));
       for (Subject& s : subjects_) {
-        const double seconds = s.timed();
+        s.settle();
+        const double seconds = s.run();
         if (i >= job_.run.warmup) s.seconds.push_back(seconds);
       }
     }

@@ -44,11 +44,17 @@ void Pool::run(int64_t n, const std::function<void(int64_t, int)>& f) {
     f_ = &f;
     n_ = n;
     next_ = 0;
-    busy_ = static_cast<int>(workers_.size());
+    open_ = true;
     ++round_;
   }
   wake_.notify_all();
   take(0);
+  {
+    // On a busy machine a core that slept may need milliseconds to wake up: who is not there by now
+    // is not waited for.
+    const std::lock_guard lock(mutex_);
+    open_ = false;
+  }
   for (int turn = 0; busy_.load(std::memory_order_acquire) > 0; ++turn) {
     if (turn < kTurns) {
       relax();
@@ -68,6 +74,8 @@ void Pool::work(int thread) {
       wake_.wait(lock, [&] { return round_.load(std::memory_order_relaxed) != done; });
       done = round_.load(std::memory_order_relaxed);
       if (stop_) return;
+      if (!open_) continue;
+      busy_.fetch_add(1, std::memory_order_relaxed);
     }
     take(thread);
     busy_.fetch_sub(1, std::memory_order_release);
