@@ -256,9 +256,9 @@ int bench_conv(const ConvArgs& args, bool one) {
   console.print(one ? one_table(all.front()) : model_table(all, peak));
   if (!one) {
     console.print(
-        "\nGFLOP/s and % of the peak. 'all' is all FLOP over all time, of medians; 'all, fastest' "
-        "of\n"
-        "the fastest repetition of each pass, beside the fastest run of the FMAs.");
+        "\nGFLOP/s and % of the peak. 'all' is all FLOP over all time, of medians;\n"
+        "'all, fastest' of the fastest repetition of each pass, beside the fastest run of the "
+        "FMAs.");
   }
   console.print("");
   console.entry("peak", describe_peak(peak) + ", measured beside each pass");

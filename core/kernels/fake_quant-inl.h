@@ -47,7 +47,7 @@ HWY_INLINE V Within(V x, V lo, V hi) {
 template <class D>
 struct QuantLanes {
   using V = hn::Vec<D>;
-  V scale, inverse, before, after, zero, lo, hi, least, most, min, max;
+  V scale, inverse, before, after, zero, least, most, min, max;
 
   HWY_INLINE QuantLanes(D d, const FakeQuant& q, V scales, V zeros)
       : scale(scales),
@@ -55,10 +55,8 @@ struct QuantLanes {
         before(q.shift_first ? zeros : hn::Zero(d)),
         after(q.shift_first ? hn::Zero(d) : zeros),
         zero(zeros),
-        lo(hn::Set(d, q.lo)),
-        hi(hn::Set(d, q.hi)),
-        least(hn::Mul(hn::Sub(lo, zeros), scales)),
-        most(hn::Mul(hn::Sub(hi, zeros), scales)),
+        least(hn::Mul(hn::Sub(hn::Set(d, q.lo), zeros), scales)),
+        most(hn::Mul(hn::Sub(hn::Set(d, q.hi), zeros), scales)),
         min(hn::Set(d, q.min)),
         max(hn::Set(d, q.max)) {}
   HWY_INLINE QuantLanes(D d, const FakeQuant& q)
