@@ -19,7 +19,7 @@ from tables import (PASSES, TORCH_LAYOUTS, DeployTable, LayerTable, OwnTable, St
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = ["nin", "nin_gc", "resnet20", "resnet18"]
 # What a job may ask for: flags of `pare bench train`, QUANT of torch_step.py.
-VARIANTS = {"fp32": ([], "float"),
+VARIANTS = {"fp32": ([], "float"), "bf16": (["--precision", "bf16"], "float"),
             "W2A2": (["--quant", "wbab:W2A2"], "W2A2"),
             "dorefa4": (["--quant", "wqaq:W4A4"], "dorefa4"),
             "iao8": (["--quant", "iao:W8A8,keep=none"], "iao8")}
@@ -54,7 +54,7 @@ class Job:
         if words or self.model not in MODELS or (plain and self.variant != "fp32"):
             sys.exit(f"compare: '{text}' is no job; models are {', '.join(MODELS)}, variants "
                      f"{', '.join(VARIANTS)}; bench/compare/run --help")
-        if self.variant != "fp32" and not self.model.startswith("nin"):
+        if VARIANTS[self.variant][1] != "float" and not self.model.startswith("nin"):
             sys.exit(f"compare: '{text}': {self.variant} is only written for the NINs in PyTorch")
         self.name = self.model if self.variant == "fp32" else f"{self.model} {self.variant}"
 
