@@ -70,7 +70,7 @@ struct V {
     a -= a >> 1 & 0x55555555u;
     a = (a & 0x33333333u) + (a >> 2 & 0x33333333u);
     a = (a + (a >> 4)) & 0x0f0f0f0fu;
-    return total + (a * 0x01010101u >> 24) * static_cast<uint32_t>(weight);
+    return total + (a * 0x01010101u >> 24) * weight;
   }
   static void store_rest(int32_t* y, const int32_t* base, Bits d) {
     const Ints rest = read<Ints>(base) - (Ints)(d + d);
