@@ -67,7 +67,14 @@ for name in "${names[@]}"; do
       speed "$name" "$runs/$name-whole.safetensors" "${refined[0]}"
       ;;
     lenet5) recipe lenet5 ;;
-    compressed) recipe compressed "$weights/resnet20-cifar10.safetensors" ;;
+    compressed)
+      [[ -f resnet56-cifar10.safetensors ]] || {
+        echo "run.sh: compressed learns from resnet56-cifar10.safetensors, which is not in $PWD" >&2
+        echo "  hint: cp $weights/resnet56-cifar10.safetensors ." >&2
+        exit 1
+      }
+      recipe compressed "$weights/resnet20-cifar10.safetensors"
+      ;;
     nin | nin_gc)
       recipe "$name"
       speed "$name" "$runs/$name/01-slim/best.safetensors" "$runs/$name/03-refined/best.safetensors"
