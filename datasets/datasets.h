@@ -115,7 +115,7 @@ struct LoaderOptions {
   bool shuffle = false;
   bool drop_last = false;
   Augment augment = {};
-  int64_t views = 0;  // > 0: what augment draws for an image repeats after so many epochs
+  int64_t views = 0;  // > 0: augment shows an image in so many ways, one per epoch, for any seed
   Normalize normalize = {};
   uint64_t seed = 0;
   int prefetch = 2;  // batches prepared ahead by background threads; 0: in the caller

@@ -111,10 +111,11 @@ class Loader::Assembly final : public Job {
     constexpr int64_t kQuickImages = 64;  // worth the hand-over
     return loader_.images_->slow() ? 1 : kQuickImages;
   }
+  /// Views are the image's, whatever the seed: runs with other seeds meet them again.
   Rng random(uint64_t stream) const {
     const int64_t views = loader_.opt_.views;
-    const int64_t epoch = views > 0 ? loader_.epoch_ % views : loader_.epoch_;
-    return Rng(loader_.opt_.seed, stream).split(static_cast<uint64_t>(epoch));
+    if (views > 0) return Rng(0, stream).split(static_cast<uint64_t>(loader_.epoch_ % views));
+    return Rng(loader_.opt_.seed, stream).split(static_cast<uint64_t>(loader_.epoch_));
   }
 
   /// Row i. The size of a batch never changes: where an image cannot be read stands the next one

@@ -109,7 +109,7 @@ WinogradPlan::WinogradPlan(const GatherProblem& problem, int64_t count, int64_t 
 
 bool WinogradPlan::applies(const GatherProblem& p, int64_t groups, int64_t outputs,
                            WinogradKind kind) {
-  constexpr int64_t kMinChannels = 16;
+  constexpr int64_t kMinChannels = 4;  // with fewer it is never faster, so not worth measuring
   return groups == 1 && p.step_h == 1 && p.step_w == 1 && p.tap_h == 1 && p.tap_w == 1 &&
          p.taps_h == kind.r && p.taps_w == kind.r && p.channels >= kMinChannels &&
          outputs >= kMinChannels && p.y_row == p.cols * p.y_pixel;

@@ -77,6 +77,10 @@ TEST_CASE("loader: with a number of views each image looks the same after as man
   CHECK(epoch(4) == first);
   CHECK(epoch(2) != first);
   CHECK(epoch(3) != first);
+  o.seed = 6;
+  const auto other = datasets::loader(images, o);
+  other->start(1);
+  CHECK(values(other->next().value().x) == first);  // not shuffled, so in the same order
   o.views = -1;
   CHECK(contains(message_of([&] { datasets::loader(images, o); }), "views must be >= 0"));
 }
