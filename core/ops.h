@@ -90,6 +90,13 @@ Tensor var(const Tensor& x, const Axes& axes = {}, bool keep = false, int correc
 /// The gradient goes to the first maximal element.
 Tensor max(const Tensor& x, const Axes& axes = {}, bool keep = false);
 
+// --- One scale per row (all but the last axis) and group of channels.
+/// [..., groups]: the mean of |x| over each group's C / groups channels; 0 has no slope.
+Tensor mean_abs(const Tensor& x, int groups = 1);
+/// x [..., C], k [..., groups]: y = x times its group's k. dk = 0 where k = 0: enough where k is a
+/// mean of |.|, which has no slope there.
+Tensor scale_rows(const Tensor& x, const Tensor& k);
+
 // --- Linear algebra.
 Tensor matmul(const Tensor& a, const Tensor& b);  // [M, K] x [K, N]
 Tensor linear(const Tensor& x, const Tensor& w,

@@ -157,21 +157,32 @@ List reduce(Flow& f, int node) {
   return f.make_kept(f.node(node).shape.dim(-1), "what " + f.node(node).name + " sums up");
 }
 
+/// Over channels, one mean for each group.
+List mean_abs(Flow& f, int node) {
+  return f.make_kept(f.node(node).shape.dim(-1), "what " + f.node(node).name + " sums up");
+}
+
+/// With one scale for all channels each goes its own way; groups must keep their places.
+List scale_rows(Flow& f, int node) {
+  return f.node(f.arg(node, 1)).shape.dim(-1) == 1 ? f.in(node) : f.unusual(node);
+}
+
 List no_rule(Flow& f, int node) {
   return f.unknown(node, "no rule for " + f.node(node).op + " in " + f.node(node).name);
 }
 
 const ChannelRules& rules() {
   static const ChannelRules all = {
-      {"conv2d", conv2d},   {"conv_transpose2d", conv_transpose2d},
-      {"linear", linear},   {"batch_norm", norm},
-      {"layer_norm", norm}, {"add", elementwise},
-      {"sub", elementwise}, {"mul", elementwise},
-      {"div", elementwise}, {"fake_quant", elementwise},
-      {"softmax", softmax}, {"log_softmax", softmax},
-      {"sum", reduce},      {"mean", reduce},
-      {"var", reduce},      {"max", reduce},
-      {"max_pool2d", pool}, {"avg_pool2d", pool},
+      {"conv2d", conv2d},     {"conv_transpose2d", conv_transpose2d},
+      {"linear", linear},     {"batch_norm", norm},
+      {"layer_norm", norm},   {"add", elementwise},
+      {"sub", elementwise},   {"mul", elementwise},
+      {"div", elementwise},   {"fake_quant", elementwise},
+      {"softmax", softmax},   {"log_softmax", softmax},
+      {"sum", reduce},        {"mean", reduce},
+      {"var", reduce},        {"max", reduce},
+      {"max_pool2d", pool},   {"avg_pool2d", pool},
+      {"mean_abs", mean_abs}, {"scale_rows", scale_rows},
       {"dropout", same},
   };
   return all;

@@ -17,13 +17,9 @@ Tensor XnorConv2d::forward(const Tensor& x) {
   const nn::Conv2dOptions& o = conv.as<nn::Conv2d>()->opt;
   PARE_CHECK(x.dims() == 4 && x.dim(3) == o.in, "xnor: input is ", x.shape(),
              ", expected [N, H, W, ", o.in, "]");
-  const Shape grouped{x.dim(0), x.dim(1), x.dim(2), o.groups, o.in / o.groups};
-  const Tensor a = mean(reshape(abs(x), grouped), {4});  // [N, H, W, groups]
+  const Tensor a = mean_abs(x, o.groups);  // [N, H, W, groups]
   const Tensor k = avg_pool2d(a, {.kernel = o.kernel, .stride = o.stride, .pad = o.pad});
-  const Shape scales{k.dim(0), k.dim(1), k.dim(2), o.groups, 1};
-  const Shape channels{k.dim(0), k.dim(1), k.dim(2), o.groups, o.out / o.groups};
-  const Tensor scaled = reshape(conv(x), channels) * reshape(k, scales);
-  const Tensor y = reshape(scaled, {k.dim(0), k.dim(1), k.dim(2), o.out});
+  const Tensor y = scale_rows(conv(x), k);
   return bias ? y + bias : y;
 }
 
@@ -33,7 +29,8 @@ XnorLinear::XnorLinear(nn::Linear layer) : bias(std::exchange(layer.bias, Tensor
 }
 
 Tensor XnorLinear::forward(const Tensor& x) {
-  const Tensor y = linear(x) * mean(abs(x), {1}, true);
+  const Tensor k = mean_abs(x);  // [N, 1]
+  const Tensor y = scale_rows(linear(x), k);
   return bias ? y + bias : y;
 }
 

@@ -1,5 +1,7 @@
 #include "core/kernels/highway.h"
 //
+#include <algorithm>
+#include <cstring>
 #include <limits>
 
 #include "core/kernels/pool.h"
@@ -126,7 +128,57 @@ void MaxGradRow32(const float* dy, const TapIndex32* tap, const PoolGeometry& g,
   MaxGradRow(dy, tap, g, iy, dx);
 }
 
+/// Fewer channels than lanes and windows one pixel apart, each counting as many: vectors along the
+/// row then, a tap after the other.
+HWY_INLINE bool AlongRow(const PoolGeometry& g, bool include_pad) {
+  return g.h.stride == 1 && g.w.stride == 1 && include_pad &&
+         g.channels < static_cast<int64_t>(hn::Lanes(D()));
+}
+
+/// to[i + shift] += from[i] for all pixels i where both are in their row.
+HWY_INLINE void AddShifted(const float* from, int64_t from_pixels, int64_t shift, int64_t channels,
+                           float* to, int64_t to_pixels) {
+  const int64_t begin = std::max<int64_t>(0, -shift);
+  const int64_t end = std::min(from_pixels, to_pixels - shift);
+  if (begin >= end) return;
+  float* y = to + (begin + shift) * channels;
+  Map(
+      D(), y, (end - begin) * channels, [](auto sum, auto v) HWY_ATTR { return hn::Add(sum, v); },
+      y, from + begin * channels);
+}
+
+HWY_INLINE void DivideBy(int64_t divisor, int64_t n, float* y) {
+  const V by = hn::Set(D(), static_cast<float>(divisor));
+  Map(
+      D(), y, n, [&](auto v) HWY_ATTR { return hn::Div(v, by); }, y);
+}
+
+void AvgAlongRow(const float* image, const PoolGeometry& g, int64_t oy, float* y) {
+  const int64_t out = g.w.out * g.channels;
+  std::memset(y, 0, static_cast<size_t>(out) * sizeof(float));
+  const auto rows = g.h.inputs(oy);
+  for (int64_t iy = rows.begin; iy < rows.end; ++iy) {
+    for (int64_t t = 0; t < g.w.kernel; ++t) {
+      AddShifted(image + iy * g.w.in * g.channels, g.w.in, g.w.pad - t, g.channels, y, g.w.out);
+    }
+  }
+  DivideBy(g.h.kernel * g.w.kernel, out, y);
+}
+
+void AvgGradAlongRow(const float* dy, const PoolGeometry& g, int64_t iy, float* dx) {
+  const int64_t in = g.w.in * g.channels;
+  std::memset(dx, 0, static_cast<size_t>(in) * sizeof(float));
+  const auto rows = g.h.windows(iy);
+  for (int64_t oy = rows.begin; oy < rows.end; ++oy) {
+    for (int64_t t = 0; t < g.w.kernel; ++t) {
+      AddShifted(dy + oy * g.w.out * g.channels, g.w.out, t - g.w.pad, g.channels, dx, g.w.in);
+    }
+  }
+  DivideBy(g.h.kernel * g.w.kernel, in, dx);
+}
+
 void AvgRow(const float* image, const PoolGeometry& g, bool include_pad, int64_t oy, float* y) {
+  if (AlongRow(g, include_pad)) return AvgAlongRow(image, g, oy, y);
   const D d;
   const auto rows = g.h.inputs(oy);
   for (int64_t ox = 0; ox < g.w.out; ++ox, y += g.channels) {
@@ -147,6 +199,7 @@ void AvgRow(const float* image, const PoolGeometry& g, bool include_pad, int64_t
 }
 
 void AvgGradRow(const float* dy, const PoolGeometry& g, bool include_pad, int64_t iy, float* dx) {
+  if (AlongRow(g, include_pad)) return AvgGradAlongRow(dy, g, iy, dx);
   const D d;
   const auto rows = g.h.windows(iy);
   for (int64_t ix = 0; ix < g.w.in; ++ix, dx += g.channels) {

@@ -6,6 +6,7 @@
 #include "core/grid.h"
 #include "core/kernels/arithmetic.h"
 #include "core/ops.h"
+#include "core/ops/change_blocks.h"
 #include "core/ops/common.h"
 
 namespace pare {
@@ -69,23 +70,19 @@ Tensor forward(const Pointwise& f, const Tensor& x) {
   return y;
 }
 
-/// dx; a gradient that is only now computed, for nobody else, becomes it block by block in cache,
-/// and what other readers of x left is added there.
+/// dx; a gradient that is still to be computed, for nobody else, becomes it block by block in
+/// cache, where what other readers of x left is added, and the next op may go on.
 Tensor backward(const Pointwise& f, const Tensor& x, const Tensor& dy, Needs need) {
-  const float* from = x.data();
   if (dy.unique() && pending_blocks(dy) > 0) {
     const Tensor other = need.take(0);
-    const float* more = other ? other.data() : nullptr;
-    const int64_t C = dy.dim(-1);
-    settle(dy, [&](const Block& b) {
-      const int64_t at = b.first * C, n = b.rows * C;
-      kernels::pointwise_grad(f, from + at, b.values, b.values, n);
-      if (more) kernels::accumulate(more + at, b.values, n);
+    return change_blocks(dy, {x, other}, [f, x, other](const Block& b) {
+      const int64_t at = b.first * x.dim(-1), n = b.rows * x.dim(-1);
+      kernels::pointwise_grad(f, x.data() + at, b.values, b.values, n);
+      if (other) kernels::accumulate(other.data() + at, b.values, n);
     });
-    return dy;
   }
   Tensor dx = reuse(dy);
-  const float* g = dy.data();
+  const float *from = x.data(), *g = dy.data();
   float* to = dx.data();
   parallel_for(dy.numel(), kGrain, [&](Range r) {
     kernels::pointwise_grad(f, from + r.begin, g + r.begin, to + r.begin, r.size());

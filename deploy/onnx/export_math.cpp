@@ -112,8 +112,21 @@ std::string sub(Exporter& e, int i) { return arithmetic(e, i, "Sub"); }
 std::string mul(Exporter& e, int i) { return arithmetic(e, i, "Mul"); }
 std::string div(Exporter& e, int i) { return arithmetic(e, i, "Div"); }
 
+std::string reduce(Exporter& e, const std::string& name, const std::string& op,
+                   const std::string& x, const Ints& axes, bool keep) {
+  const int axes_are_input_from = op == "ReduceSum" ? 13 : 18;
+  std::vector<std::string> inputs = {x};
+  std::vector<NodeAttribute> attributes = {{"keepdims", int64_t{keep}}};
+  if (e.options().opset >= axes_are_input_from) {
+    inputs.push_back(e.out().constant(name + ".axes", axes));
+  } else {
+    attributes.push_back({"axes", axes});
+  }
+  return e.out().node(op, name, inputs, attributes);
+}
+
 /// Sums over axes; the whole image at once has an operator of its own.
-std::string reduced(Exporter& e, int i, const std::string& op, int axes_are_input_from) {
+std::string reduced(Exporter& e, int i, const std::string& op) {
   const Graph::Node& n = e.node(i);
   const int from = e.input(i, 0);
   const Shape& shape = e.node(from).shape;
@@ -125,19 +138,51 @@ std::string reduced(Exporter& e, int i, const std::string& op, int axes_are_inpu
   const bool images = shape.dims() == 4 && keep;  // else axes would move: take them as in memory
   Ints which;
   for (int64_t a : axes) which.push_back(images ? file_axis(static_cast<int>(a), 4) : a);
-  std::vector<std::string> inputs = {images ? e.value(from) : e.in_memory_order(from)};
-  std::vector<NodeAttribute> attributes = {{"keepdims", int64_t{keep}}};
-  if (e.options().opset >= axes_are_input_from) {
-    inputs.push_back(e.out().constant(n.name + ".axes", which));
-  } else {
-    attributes.push_back({"axes", which});
-  }
-  const std::string y = e.out().node(op, n.name, inputs, attributes);
+  const std::string x = images ? e.value(from) : e.in_memory_order(from);
+  const std::string y = reduce(e, n.name, op, x, which, keep);
   return images ? y : e.in_file_order(y, n.shape);
 }
-std::string mean(Exporter& e, int i) { return reduced(e, i, "ReduceMean", 18); }
-std::string sum(Exporter& e, int i) { return reduced(e, i, "ReduceSum", 13); }
-std::string max(Exporter& e, int i) { return reduced(e, i, "ReduceMax", 18); }
+std::string mean(Exporter& e, int i) { return reduced(e, i, "ReduceMean"); }
+std::string sum(Exporter& e, int i) { return reduced(e, i, "ReduceSum"); }
+std::string max(Exporter& e, int i) { return reduced(e, i, "ReduceMax"); }
+
+std::string reshaped(Exporter& e, const std::string& name, const std::string& x, const Ints& dims) {
+  return e.out().node("Reshape", name,
+                      {x, e.out().constant(name + ".shape", e.reshape_dims(dims))});
+}
+
+/// In the file's order, [N, C, H, W] or [N, C].
+Ints file_dims(const Shape& s) {
+  return s.dims() == 4 ? Ints{s[0], s[3], s[1], s[2]} : Ints(s.begin(), s.end());
+}
+
+/// The groups of a value's channels side by side: [N, groups, C / groups, pixels].
+std::string apart(Exporter& e, const std::string& name, const std::string& x, const Shape& s,
+                  int64_t groups) {
+  const int64_t pixels = s.numel() / s[0] / s.dim(-1);
+  return reshaped(e, name, x, {s[0], groups, s.dim(-1) / groups, pixels});
+}
+
+std::string mean_abs(Exporter& e, int i) {
+  const Graph::Node& n = e.node(i);
+  const std::string x = e.out().node("Abs", n.name + ".abs", {e.arg(i)});
+  const auto groups = n.get<int64_t>("groups");
+  if (groups == 1) return reduce(e, n.name, "ReduceMean", x, {1}, true);
+  const std::string parts = apart(e, n.name + ".apart", x, e.node(e.input(i, 0)).shape, groups);
+  const std::string means = reduce(e, n.name + ".means", "ReduceMean", parts, {2}, true);
+  return reshaped(e, n.name, means, file_dims(n.shape));
+}
+
+std::string scale_rows(Exporter& e, int i) {
+  const Graph::Node& n = e.node(i);
+  const Shape& scales = e.node(e.input(i, 1)).shape;
+  const int64_t groups = scales.dim(-1);
+  if (groups == 1) return e.out().node("Mul", n.name, {e.arg(i), e.arg(i, 1)});
+  const std::string parts = apart(e, n.name + ".apart", e.arg(i), n.shape, groups);
+  const std::string k = apart(e, n.name + ".scales", e.arg(i, 1), scales, groups);
+  const std::string y = e.out().node("Mul", n.name + ".scaled", {parts, k});
+  return reshaped(e, n.name, y, file_dims(n.shape));
+}
 
 std::string over_last_axis(Exporter& e, int i, const char* op) {
   const Graph::Node& n = e.node(i);
@@ -180,6 +225,8 @@ const ExportRules& math_rules() {
                                      {"max", max},
                                      {"softmax", softmax},
                                      {"log_softmax", log_softmax},
+                                     {"mean_abs", mean_abs},
+                                     {"scale_rows", scale_rows},
                                      {"matmul", matmul}};
   return kRules;
 }

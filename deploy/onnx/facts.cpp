@@ -53,8 +53,8 @@ Facts::Facts(const Graph& graph, bool fold_bn)
 }
 
 bool Facts::must_be_nonnegative(const Graph& graph, int i) const {
-  static const std::set<std::string> kAlways = {"relu",   "relu6", "sigmoid", "exp",
-                                                "square", "abs",   "sqrt",    "softmax"};
+  static const std::set<std::string> kAlways = {"relu", "relu6", "sigmoid", "exp",     "square",
+                                                "abs",  "sqrt",  "softmax", "mean_abs"};
   static const std::set<std::string> kAsInputs = {"avg_pool2d", "mean", "sum", "max", "add"};
   const Graph::Node& n = graph[i];
   if (n.is_tensor() || i == graph.input) return false;

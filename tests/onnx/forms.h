@@ -25,12 +25,13 @@ inline std::vector<Form> forms() {
           {"qdq_int4", "lsq:W4A8,keep=none", {.opset = 21, .qdq = true, .int4 = true}},
           {"dorefa", "wqaq:W4A4", {.qdq = true}},
           {"binary", "wbab:W2A2", {.qdq = true}},
-          {"ternary", "wbab:W3A3", {.qdq = true}}};
+          {"ternary", "wbab:W3A3", {.qdq = true}},
+          {"xnor", "wbab:W2A2,xnor=on", {.opset = 21, .qdq = true}}};
 }
 
-/// The two experiments are about networks of one kind.
+/// Experiments are about networks of one kind.
 inline bool takes(const ZooCase& c, const Form& form) {
-  const bool experiment = form.name == "binary" || form.name == "ternary" || form.name == "dorefa";
+  const bool experiment = form.scheme.starts_with('w');
   return !experiment || c.name.starts_with("nin");
 }
 

@@ -43,6 +43,35 @@ inline const std::vector<OpCase> kArithmeticCases = {
     {"number_div", {{9, 5}}, [](In x) { return 2.0f / x[0]; }, {.lo = 0.7f, .large = {{64, 2048}}}},
 };
 
+inline const std::vector<OpCase> kRowScaleCases = {
+    {"mean_abs",
+     {{2, 3, 5, 7}},
+     [](In x) { return mean_abs(x[0]); },
+     {.avoid = {0}, .large = kLargeImage}},
+    {"mean_abs_groups",
+     {{2, 3, 5, 6}},
+     [](In x) { return mean_abs(x[0], 3); },
+     {.avoid = {0}, .large = kLargeImage}},
+    {"mean_abs_beside",
+     {{2, 3, 5, 7}},
+     [](In x) { return square(x[0]) * mean_abs(x[0]); },
+     {.avoid = {0}, .large = kLargeImage}},
+    {"scale_rows",
+     {{2, 3, 5, 7}, {2, 3, 5, 1}},
+     [](In x) { return scale_rows(x[0], x[1]); },
+     {.avoid = {0}, .large = {{16, 16, 16, 24}, {16, 16, 16, 1}}}},
+    {"scale_rows_groups",
+     {{4, 6}, {4, 3}},
+     [](In x) { return scale_rows(x[0], x[1]); },
+     {.avoid = {0}, .large = {{64, 2046}, {64, 3}}}},
+    {"scale_rows_of_conv_into_norm",
+     {{2, 6, 7, 4}, {5, 3, 3, 4}, {2, 6, 7, 1}, {5}, {5}},
+     [](In x) {
+       return norm(scale_rows(conv2d(x[0], x[1], {}, {.pad = 1}), x[2]), x[3], x[4], true);
+     },
+     {.avoid = {0}}},
+};
+
 inline const std::vector<OpCase> kPointwiseCases = {
     {"relu", {{2, 3, 5, 7}}, [](In x) { return relu(x[0]); }, {.avoid = {0}, .large = kLargeImage}},
     {"leaky_relu",
@@ -441,8 +470,8 @@ inline const std::vector<OpCase> kShapeCases = {
 inline std::vector<OpCase> all_op_cases() {
   std::vector<OpCase> all;
   for (const auto* cases :
-       {&kArithmeticCases, &kPointwiseCases, &kReductionCases, &kLinearCases, &kConvCases,
-        &kNormCases, &kFusedCases, &kPoolCases, &kLossCases, &kShapeCases}) {
+       {&kArithmeticCases, &kRowScaleCases, &kPointwiseCases, &kReductionCases, &kLinearCases,
+        &kConvCases, &kNormCases, &kFusedCases, &kPoolCases, &kLossCases, &kShapeCases}) {
     all.insert(all.end(), cases->begin(), cases->end());
   }
   return all;
