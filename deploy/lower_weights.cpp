@@ -12,13 +12,19 @@ using runtime::Coding;
 
 namespace {
 
-/// The tightest coding that has all these numbers.
-Coding coding_of(const std::vector<int8_t>& values) {
+/// The tightest coding that has all these numbers; f32: none has.
+Coding coding_of(const std::vector<int16_t>& values) {
   const auto [lo, hi] = std::minmax_element(values.begin(), values.end());
-  const bool zero = std::find(values.begin(), values.end(), int8_t{0}) != values.end();
-  if (*lo >= -1 && *hi <= 1) return zero ? Coding::ternary : Coding::binary;
-  if (*lo >= -2 && *hi <= 1) return Coding::s2;
-  return *lo >= -8 && *hi <= 7 ? Coding::s4 : Coding::s8;
+  const auto within = [&](int least, int most) { return *lo >= least && *hi <= most; };
+  const auto all = [&](auto&& f) { return std::all_of(values.begin(), values.end(), f); };
+  const bool odd = all([](int v) { return v % 2 != 0; });
+  if (within(-1, 1)) return odd ? Coding::binary : Coding::ternary;
+  if (within(-2, 1)) return Coding::s2;
+  if (odd && within(-3, 3)) return Coding::o2;
+  if (within(-8, 7)) return Coding::s4;
+  if (odd && within(-15, 15)) return Coding::o4;
+  if (within(-128, 127)) return Coding::s8;
+  return odd && within(-255, 255) ? Coding::o8 : Coding::f32;
 }
 
 }  // namespace
@@ -27,26 +33,26 @@ PackedWeight pack(const Node& conv) {
   const Tensor& w = conv.weight;
   PackedWeight p{.filters = w.dim(0), .n = w.numel() / w.dim(0)};
   if (!conv.codes) return p;
+  const auto as_floats = [&](const char* why) {
+    return PackedWeight{.filters = p.filters, .n = p.n, .why_float = why};
+  };
   const nn::Codes& codes = *conv.codes;
-  if (codes.share == QuantShare::channel) return p.why_float = "scales per input channel", p;
+  if (codes.share == QuantShare::channel) return as_floats("scales per input channel");
   const std::vector<int32_t> integers = nn::integers(codes, w);
   const bool each = codes.share == QuantShare::filter;
+  constexpr int32_t kMost = INT16_MAX;  // and far too many for any coding
   for (int64_t f = 0; f < p.filters; ++f) {
     const auto group = static_cast<size_t>(each ? f : 0);
     const float zero = codes.zero[group];
-    if (zero != std::nearbyint(zero)) return p.why_float = "a fractional zero point", p;
+    if (zero != std::nearbyint(zero)) return as_floats("a fractional zero point");
     p.scale.push_back(codes.scale[group]);
     for (int64_t i = 0; i < p.n; ++i) {
       const int32_t code = integers[static_cast<size_t>(f * p.n + i)] - static_cast<int32_t>(zero);
-      if (code < -128 || code > 127) {
-        p.values.clear();
-        return p.why_float = str("code ", code, " has more than 8 bits"), p;
-      }
-      p.values.push_back(static_cast<int8_t>(code));
+      p.values.push_back(static_cast<int16_t>(std::clamp(code, -kMost, kMost)));
     }
   }
   p.coding = coding_of(p.values);
-  return p;
+  return p.coding == Coding::f32 ? as_floats("more than 8 bits") : p;
 }
 
 runtime::Bytes PackedWeight::bytes(const Tensor& weight) const {

@@ -11,8 +11,8 @@ namespace pare::deploy {
 /// A weight as whole numbers times a scale per filter, or as floats.
 struct PackedWeight {
   runtime::Coding coding = runtime::Coding::f32;
-  std::vector<int8_t> values = {};  // [filters][n], empty for floats
-  std::vector<float> scale = {};    // [filters]
+  std::vector<int16_t> values = {};  // [filters][n], empty for floats
+  std::vector<float> scale = {};     // [filters]
   int64_t filters = 0, n = 0;
   std::string why_float = {};  // of a weight with codes
 

@@ -84,7 +84,7 @@ void Subject::settle() const {
   // OpenMP's threads wait for more work for some milliseconds, and keep their cores busy with it.
   constexpr double kOthers = 20e-3, kOwn = 10e-3;
   std::this_thread::sleep_for(std::chrono::duration<double>(kOthers));
-  for (double seconds = 0; seconds < kOwn;) seconds += run();
+  for (double spent = 0; spent < kOwn;) spent += run();
 }
 
 void Subject::repeat() {

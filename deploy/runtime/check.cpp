@@ -115,7 +115,8 @@ class OpCheck {
     const Window& w = op_.window;
     need(op_.groups >= 1 && in().c % op_.groups == 0 && out().c % op_.groups == 0, "groups");
     const int64_t filter = int64_t{w.kh} * w.kw * (in().c / op_.groups);
-    need(filter <= (1 << 16), "filters");  // 2^16 * 255 * 128 is still an int32
+    // 2^16 * 255 * 128 is still an int32
+    need(filter <= (op_.coding == Coding::o8 ? 1 << 15 : 1 << 16), "filters");
     need(op_.weights.size == filter_bytes(op_.coding, filter) * out().c, "weights");
     need(op_.coding != Coding::f32 || in().type == Type::f32, "weights");
     need(in().type != Type::f32 || out().type != Type::u8, "types");

@@ -33,7 +33,9 @@ class Conv {
   void lay_out();
   void lay_out_panels();
   void build_panels();
-  void place(int64_t filter, const int8_t* w, const float* floats);
+  void build_ones();
+  /// One filter, [taps][in_of_group], into lane `at` of the panels.
+  void place(int64_t at, int64_t group, const int8_t* w, const float* floats);
   void build_base(const std::vector<int8_t>& weights);
   void build_finish(const Op& op);
   /// Of a group, in bytes within a pixel. Groups of signs may share words with their neighbours.
@@ -44,8 +46,10 @@ class Conv {
 
   Unit unit_of(int64_t unit) const;
   Source source(const Unit& u, const uint8_t* x, std::vector<uint32_t>& scratch) const;
+  /// Of the window of each pixel of the unit, counted from the zero.
+  std::vector<int32_t> window_sums(const Unit& u, const Source& s, int64_t group) const;
   void run_panels(const Unit& u, const Source& s, int64_t group, int64_t panel, int64_t panels,
-                  uint8_t* y) const;
+                  const std::vector<int32_t>& sums, uint8_t* y) const;
   void run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const;
   /// What becomes of `count` sums from a channel on; where they come from and go to is left open.
   kernels::FinishTile finish_of(int64_t channel, int64_t count) const;
@@ -65,10 +69,13 @@ class Conv {
   int64_t panels_of_group_ = 0, panel_words_ = 0;
   bool direct_ = false, flat_ = false, masked_ = false, tables_ = false;
   bool joined_ = false;  // the pixels of a row of the window are one run
+  // Weights are 2 s + 1, of which panels hold s: raw = 2 sum of x s + sum of x. The latter is what
+  // one panel more gives, of ones.
+  bool odd_ = false;
   int64_t runs_ = 0, run_ = 0;
   std::vector<int64_t> offsets_;
   std::vector<uint32_t> panels_, masks_;
-  std::vector<int8_t> depthwise_;  // [taps][channels]
+  std::vector<int8_t> depthwise_, ones_;  // [taps][channels]
   std::vector<float> depthwise_floats_;
   std::vector<int32_t> start_;  // bits of 0.0f for floats
   // By padded channel.

@@ -66,6 +66,7 @@ Conv::Conv(const Program& program, const Op& op)
   if (kind_ != Kind::signs && groups_ > 1 && in_of_group_ == 1 && out_of_group_ == 1) {
     kind_ = Kind::depthwise;
   }
+  odd_ = coding_ == Coding::o8 && in_.type == Type::u8;
   lay_out();
   build_finish(op);
   build_panels();
@@ -134,12 +135,11 @@ int64_t Conv::padded(int64_t filter) const {
   return filter / out_of_group_ * panels_of_group_ * panel_ + filter % out_of_group_;
 }
 
-/// One filter, [taps][in_of_group], into its lane.
-void Conv::place(int64_t filter, const int8_t* w, const float* floats) {
-  const int64_t at = padded(filter), lane = at % panel_;
+void Conv::place(int64_t at, int64_t group, const int8_t* w, const float* floats) {
+  const int64_t lane = at % panel_;
   uint32_t* panel = panels_.data() + at / panel_ * panel_words_;
   uint32_t* mask = masked_ ? masks_.data() + at / kPanel * panel_words_ : nullptr;
-  const int64_t group = filter / out_of_group_, first = first_byte(group);
+  const int64_t first = first_byte(group);
   const int64_t fours_of_tap = runs_ * run_ * 2 / (int64_t{w_.kh} * w_.kw);  // of tables
   for (int64_t tap = 0; tap < int64_t{w_.kh} * w_.kw; ++tap) {
     const int64_t run = joined_ ? tap / w_.kw : tap;
@@ -170,11 +170,12 @@ void Conv::build_panels() {
   const int64_t bytes = filter_bytes(coding_, filter);
   const bool depthwise = kind_ == Kind::depthwise;
   if (!depthwise) {
-    panels_.assign(static_cast<size_t>(groups_ * panels_of_group_ * panel_words_), 0);
+    panels_.assign(static_cast<size_t>((groups_ * panels_of_group_ + odd_) * panel_words_), 0);
     if (masked_) masks_.assign(panels_.size(), 0);
   }
-  start_.assign(static_cast<size_t>(padded_channels()), 0);
+  start_.assign(static_cast<size_t>(padded_channels() + kPanel), 0);
   std::vector<int8_t> all(coding_ == Coding::f32 ? 0 : static_cast<size_t>(filter * out_.c));
+  std::vector<int16_t> numbers(static_cast<size_t>(filter));
   const bool of_floats = in_.type == Type::f32;
   std::vector<float> floats(of_floats ? static_cast<size_t>(filter) : 0);
   const auto whole = static_cast<size_t>(filter * out_.c);
@@ -186,10 +187,12 @@ void Conv::build_panels() {
     if (coding_ == Coding::f32) {
       std::memcpy(floats.data(), packed, static_cast<size_t>(bytes));
     } else {
-      unpack_filter(coding_, packed, filter, w);
-      std::copy_n(w, floats.size(), floats.data());
+      unpack_filter(coding_, packed, filter, numbers.data());
+      std::copy_n(numbers.data(), floats.size(), floats.data());
+      std::transform(numbers.begin(), numbers.end(), w,
+                     [&](int v) { return static_cast<int8_t>(odd_ ? (v - 1) / 2 : v); });
     }
-    if (!depthwise) place(f, w, floats.data());
+    if (!depthwise) place(padded(f), f / out_of_group_, w, floats.data());
     int32_t sum = 0;
     for (int64_t t = 0; t < filter && coding_ != Coding::f32; ++t) sum += w[t];
     if (kind_ == Kind::codes) start_[static_cast<size_t>(padded(f))] = -in_.zero * sum;
@@ -203,7 +206,19 @@ void Conv::build_panels() {
     }
   }
   if (kind_ == Kind::signs) build_base(all);
+  if (odd_) build_ones();
   weights_ = {};
+}
+
+void Conv::build_ones() {
+  const int64_t filter = int64_t{w_.kh} * w_.kw * in_of_group_;
+  const std::vector<int8_t> ones(static_cast<size_t>(filter), 1);
+  if (kind_ == Kind::depthwise) {
+    ones_.assign(depthwise_.size(), 1);
+    return;
+  }
+  place(padded_channels(), 0, ones.data(), nullptr);
+  start_[static_cast<size_t>(padded_channels())] = -in_.zero * static_cast<int32_t>(filter);
 }
 
 /// raw where no sign differs: the number of weights, and of those that a border cuts off, which are

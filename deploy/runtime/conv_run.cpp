@@ -26,6 +26,19 @@ int64_t rows_of_band(int64_t row_bytes, int64_t stride, int64_t out_rows) {
   return (out_rows + bands - 1) / bands;
 }
 
+/// f(row, column, pixels) for tiles of each row, as equal as can be.
+template <class Unit, class F>
+void for_tiles(const Unit& u, int64_t most, F&& f) {
+  const int64_t width = u.c1 - u.c0, tiles = (width + most - 1) / most;
+  const int64_t low = width / tiles, higher = width % tiles;
+  for (int64_t r = u.r0; r < u.r1; ++r) {
+    for (int64_t c = u.c0, i = 0, pixels; i < tiles; ++i, c += pixels) {
+      pixels = low + (i < higher);
+      f(r, c, pixels);
+    }
+  }
+}
+
 /// Panels for the next tile, so that none of `left` ends up alone.
 int64_t even_share(int64_t left, int64_t most) {
   const int64_t shares = (left + most - 1) / most;
@@ -120,8 +133,28 @@ void Conv::finish_bits(const kernels::FinishTile& tile, int64_t channel, uint8_t
   }
 }
 
+std::vector<int32_t> Conv::window_sums(const Unit& u, const Source& s, int64_t group) const {
+  std::vector<int32_t> sums;
+  if (!odd_) return sums;
+  const kernels::Kernels& k = kernels::active();
+  alignas(64) int32_t raw[kMaxRows * kPanel];
+  const int64_t at = padded_channels();
+  kernels::Tile t{};
+  t.x_pixel = s.column, t.offsets = offsets_.data(), t.runs = runs_, t.run = run_;
+  t.w = panels_.data() + at / panel_ * panel_words_;
+  t.start = start_.data() + at;
+  t.raw = raw;
+  sums.reserve(static_cast<size_t>((u.r1 - u.r0) * (u.c1 - u.c0)));
+  for_tiles(u, k.rows[0], [&](int64_t r, int64_t c, int64_t rows) {
+    t.x = s.x + (r - u.r0) * s.row + c * s.column + first_byte(group);
+    k.codes[rows - 1][0](t);
+    for (int64_t m = 0; m < rows; ++m) sums.push_back(raw[m * kPanel]);
+  });
+  return sums;
+}
+
 void Conv::run_panels(const Unit& u, const Source& s, int64_t group, int64_t panel, int64_t panels,
-                      uint8_t* y) const {
+                      const std::vector<int32_t>& sums, uint8_t* y) const {
   const kernels::Kernels& k = kernels::active();
   constexpr int64_t kMost =  // numbers of the largest tile
       std::max(kMaxRows * kMaxPanels * kPanel, kMaxSignRows * kMaxPanels * kWidePanel);
@@ -138,31 +171,30 @@ void Conv::run_panels(const Unit& u, const Source& s, int64_t group, int64_t pan
   kernels::FinishTile f = finish_of(channel, std::min(channels, out_of_group_ - panel * panel_));
   f.raw_row = channels;
   const bool signs = kind_ == Kind::signs;
-  // Tiles of a row, as equal as can be.
-  const int64_t most = signs ? k.sign_rows : k.rows[panels - 1], width = u.c1 - u.c0;
-  const int64_t tiles = (width + most - 1) / most, low = width / tiles, higher = width % tiles;
-  for (int64_t r = u.r0; r < u.r1; ++r) {
-    for (int64_t c = u.c0, i = 0, rows; i < tiles; ++i, c += rows) {
-      rows = low + (i < higher);
-      t.x = s.x + (r - u.r0) * s.row + c * s.column + first_byte(group);
-      if (signs) {
-        const int64_t all = padded_channels();
-        for (int64_t m = 0; m < rows; ++m) {
-          const int64_t border = row_class_[static_cast<size_t>(r)] * column_classes_ +
-                                 column_class_[static_cast<size_t>(c + m)];
-          base[m] = base_.data() + border * all + at * panel_;
-        }
-        if (tables_) {
-          k.tables[rows - 1][panels - 1](t);
-        } else {
-          k.signs(t, rows, panels);
-        }
-      } else {
-        (kind_ == Kind::codes ? k.codes : k.floats)[rows - 1][panels - 1](t);
+  const int32_t* sum = sums.data();
+  for_tiles(u, signs ? k.sign_rows : k.rows[panels - 1], [&](int64_t r, int64_t c, int64_t rows) {
+    t.x = s.x + (r - u.r0) * s.row + c * s.column + first_byte(group);
+    if (signs) {
+      const int64_t all = padded_channels();
+      for (int64_t m = 0; m < rows; ++m) {
+        const int64_t border = row_class_[static_cast<size_t>(r)] * column_classes_ +
+                               column_class_[static_cast<size_t>(c + m)];
+        base[m] = base_.data() + border * all + at * panel_;
       }
-      finish(f, raw, rows, channel, y + (r * ow_ + c) * out_.pixel_bytes());
+      if (tables_) {
+        k.tables[rows - 1][panels - 1](t);
+      } else {
+        k.signs(t, rows, panels);
+      }
+    } else {
+      (kind_ == Kind::codes ? k.codes : k.floats)[rows - 1][panels - 1](t);
     }
-  }
+    if (odd_) {
+      for (int64_t i = 0; i < rows * channels; ++i) raw[i] = 2 * raw[i] + sum[i / channels];
+      sum += rows;
+    }
+    finish(f, raw, rows, channel, y + (r * ow_ + c) * out_.pixel_bytes());
+  });
 }
 
 void Conv::run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const {
@@ -170,7 +202,7 @@ void Conv::run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const {
   const int64_t taps = int64_t{w_.kh} * w_.kw;
   std::vector<const uint8_t*> at(static_cast<size_t>(taps));
   std::vector<const float*> floats_at(at.size());
-  std::vector<int32_t> raw(static_cast<size_t>(padded_channels()));
+  std::vector<int32_t> raw(static_cast<size_t>(padded_channels())), ones(odd_ ? raw.size() : 0);
   std::vector<float> float_raw(raw.size());
   // Channels of a depthwise convolution lie side by side, one to a group.
   kernels::FinishTile f = finish_of(0, out_.c);
@@ -190,6 +222,8 @@ void Conv::run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const {
                            float_raw.data());
       } else {
         k.depthwise_codes(at.data(), depthwise_.data(), taps, out_.c, in_.zero, raw.data());
+        if (odd_) k.depthwise_codes(at.data(), ones_.data(), taps, out_.c, in_.zero, ones.data());
+        for (size_t i = 0; i < ones.size(); ++i) raw[i] = 2 * raw[i] + ones[i];
       }
       const void* sums = in_.type == Type::f32 ? static_cast<const void*>(float_raw.data())
                                                : static_cast<const void*>(raw.data());
@@ -208,9 +242,10 @@ void Conv::run(int64_t unit, const uint8_t* x, uint8_t* y, std::vector<uint32_t>
   if (kind_ == Kind::depthwise) return run_depthwise(u, x, y);
   const Source s = source(u, x, scratch);
   for (int64_t g = 0; g < groups_; ++g) {
+    const std::vector<int32_t> sums = window_sums(u, s, g);
     for (int64_t p = 0; p < panels_of_group_;) {
       const int64_t panels = even_share(panels_of_group_ - p, kernels::active().panels);
-      run_panels(u, s, g, p, panels, y);
+      run_panels(u, s, g, p, panels, sums, y);
       p += panels;
     }
   }

@@ -229,7 +229,7 @@ void check_enums(const Program& p, const std::string& name) {
     known(op.kind, OpKind::function, "op");
     known(op.encoding, Encoding::ternary, "encoding");
     known(op.function, Function::tanh, "function");
-    known(op.coding, Coding::binary, "coding");
+    known(op.coding, Coding::o2, "coding");
   }
 }
 

@@ -6,6 +6,13 @@ namespace pare::runtime {
 
 namespace {
 
+/// How the s of an odd number 2 s + 1 is stored; other codings are their own.
+Coding plain(Coding coding) {
+  if (coding == Coding::o8) return Coding::s8;
+  if (coding == Coding::o4) return Coding::s4;
+  return coding == Coding::o2 ? Coding::s2 : coding;
+}
+
 int per_byte(Coding coding) {
   switch (coding) {
     case Coding::s8:
@@ -18,7 +25,7 @@ int per_byte(Coding coding) {
       return 5;
     case Coding::binary:
       return 8;
-    case Coding::f32:
+    default:
       break;
   }
   return 0;
@@ -38,7 +45,7 @@ int digit(Coding coding, uint8_t byte, int place) {
     }
     case Coding::binary:
       return (byte >> place & 1) * 2 - 1;
-    case Coding::f32:
+    default:
       break;
   }
   return 0;
@@ -58,7 +65,7 @@ int placed(Coding coding, int value, int place) {
     }
     case Coding::binary:
       return (value > 0) << place;
-    case Coding::f32:
+    default:
       break;
   }
   return 0;
@@ -67,28 +74,33 @@ int placed(Coding coding, int value, int place) {
 }  // namespace
 
 int64_t filter_bytes(Coding coding, int64_t n) {
-  return coding == Coding::f32 ? 4 * n : (n + per_byte(coding) - 1) / per_byte(coding);
+  const int together = per_byte(plain(coding));
+  return coding == Coding::f32 ? 4 * n : (n + together - 1) / together;
 }
 
 const char* coding_name(Coding coding) {
-  constexpr const char* kNames[] = {"float", "int8", "int4", "int2", "ternary", "binary"};
+  constexpr const char* kNames[] = {"float",  "int8",     "int4",     "int2",    "ternary",
+                                    "binary", "int8 odd", "int4 odd", "int2 odd"};
   return kNames[static_cast<int>(coding)];
 }
 
-void unpack_filter(Coding coding, const uint8_t* packed, int64_t n, int8_t* values) {
-  const int together = per_byte(coding);
+void unpack_filter(Coding coding, const uint8_t* packed, int64_t n, int16_t* values) {
+  const Coding stored = plain(coding);
+  const int together = per_byte(stored);
   for (int64_t i = 0; i < n; ++i) {
-    const int place = static_cast<int>(i % together);
-    values[i] = static_cast<int8_t>(digit(coding, packed[i / together], place));
+    const int s = digit(stored, packed[i / together], static_cast<int>(i % together));
+    values[i] = static_cast<int16_t>(stored == coding ? s : 2 * s + 1);
   }
 }
 
-void pack_filter(Coding coding, const int8_t* values, int64_t n, uint8_t* packed) {
-  const int together = per_byte(coding);
+void pack_filter(Coding coding, const int16_t* values, int64_t n, uint8_t* packed) {
+  const Coding stored = plain(coding);
+  const int together = per_byte(stored);
   for (int64_t i = 0; i < n; i += together) {
     int byte = 0;
     for (int place = 0; place < together && i + place < n; ++place) {
-      byte += placed(coding, values[i + place], place);
+      const int v = values[i + place];
+      byte += placed(stored, stored == coding ? v : (v - 1) / 2, place);
     }
     packed[i / together] = static_cast<uint8_t>(byte);
   }

@@ -35,17 +35,18 @@ struct Buffer {
 
 /// How weights are stored; all but f32 are whole numbers, times a scale per filter.
 ///   s8, s4, s2   two's complement; 1, 2 or 4 in a byte, low bits first
+///   o8, o4, o2   odd numbers, 2 s + 1, of which s is stored likewise: weights of DoReFa
 ///   ternary      -1, 0, 1: five in a byte, sum of (t_i + 1) 3^i
 ///   binary       -1, 1: eight in a byte, 1 is +1, low bits first
 /// Each filter starts a new byte.
-enum class Coding : uint8_t { f32, s8, s4, s2, ternary, binary };
+enum class Coding : uint8_t { f32, s8, s4, s2, ternary, binary, o8, o4, o2 };
 
 /// Bytes of a filter of n weights.
 int64_t filter_bytes(Coding coding, int64_t n);
 const char* coding_name(Coding coding);
 /// The weights of one filter as whole numbers; f32 has none.
-void unpack_filter(Coding coding, const uint8_t* packed, int64_t n, int8_t* values);
-void pack_filter(Coding coding, const int8_t* values, int64_t n, uint8_t* packed);
+void unpack_filter(Coding coding, const uint8_t* packed, int64_t n, int16_t* values);
+void pack_filter(Coding coding, const int16_t* values, int64_t n, uint8_t* packed);
 
 /// A run of bytes that a file or a vector owns.
 struct Bytes {

@@ -122,11 +122,11 @@ TEST_CASE("weights take their real bits") {
   CHECK(runtime::filter_bytes(Coding::s2, 5) == 2);
   CHECK(runtime::filter_bytes(Coding::s4, 5) == 3);
   CHECK(runtime::filter_bytes(Coding::s8, 5) == 5);
-  const auto there_and_back = [](Coding coding, std::vector<int8_t> values) {
+  const auto there_and_back = [](Coding coding, std::vector<int16_t> values) {
     const auto n = static_cast<int64_t>(values.size());
     std::vector<uint8_t> packed(static_cast<size_t>(runtime::filter_bytes(coding, n)));
     runtime::pack_filter(coding, values.data(), n, packed.data());
-    std::vector<int8_t> back(values.size());
+    std::vector<int16_t> back(values.size());
     runtime::unpack_filter(coding, packed.data(), n, back.data());
     return back == values;
   };
@@ -135,6 +135,12 @@ TEST_CASE("weights take their real bits") {
   CHECK(there_and_back(Coding::s2, {-2, -1, 0, 1, 1}));
   CHECK(there_and_back(Coding::ternary, {-1, 0, 1, 1, -1, 0, 0}));
   CHECK(there_and_back(Coding::binary, {-1, 1, 1, 1, -1, -1, 1, 1, 1, -1}));
+  CHECK(runtime::filter_bytes(Coding::o2, 5) == 2);
+  CHECK(runtime::filter_bytes(Coding::o4, 5) == 3);
+  CHECK(runtime::filter_bytes(Coding::o8, 5) == 5);
+  CHECK(there_and_back(Coding::o8, {-255, -129, -1, 1, 3, 127, 255}));
+  CHECK(there_and_back(Coding::o4, {-15, -3, -1, 1, 15, 7, -9}));
+  CHECK(there_and_back(Coding::o2, {-3, -1, 1, 3, 3}));
 }
 
 TEST_CASE("bytes come back from their codes, and take fewer bits where some are frequent") {

@@ -38,6 +38,9 @@ const std::vector<Case> kCases = {
     {{"resnet20", "uniform:8", kResNet, true}, 0.05},
     {{"nin", "uniform:W8A8", kNin}, 0.05},
     {{"nin_gc", "uniform:W4A8", kGrouped}, 0.05},
+    {{"nin", "wqaq:W8A8", kNin}, 0.05},
+    {{"nin", "wqaq:W4A4", kNin}, 0.05},
+    {{"nin", "uniform:W12A8", kNin}, 0.05},  // weights in float
     {{"nin", "wbab:W2A2", kNin}, 1e-3},
     {{"nin", "wbab:W2A2,edges=uniform:8,place=input", kNin}, 0.05},
     {{"nin_gc", "wbab:W3A2,edges=uniform:8,place=input", kGrouped}, 0.05},

@@ -74,7 +74,7 @@ class Reference {
     const runtime::Window& w = op.window;
     const int64_t ipg = x.c / op.groups, group = c / (out.c / op.groups);
     const int64_t n = int64_t{w.kh} * w.kw * ipg, bytes = runtime::filter_bytes(op.coding, n);
-    std::vector<int8_t> numbers(static_cast<size_t>(n));
+    std::vector<int16_t> numbers(static_cast<size_t>(n));
     std::vector<float> floats(numbers.size());
     if (op.coding == runtime::Coding::f32) {
       std::memcpy(floats.data(), op.weights.data + c * bytes, static_cast<size_t>(bytes));

@@ -56,18 +56,29 @@ struct ConvCase {
   bool half_away = false;
 };
 
-std::vector<int8_t> numbers(Coding coding, size_t n, std::mt19937& random) {
-  std::vector<int8_t> all(n);
-  for (int8_t& v : all) {
-    const auto r = static_cast<int>(random() % 256) - 128;
-    v = static_cast<int8_t>(coding == Coding::s8        ? r
-                            : coding == Coding::s4      ? r & 15
-                            : coding == Coding::s2      ? r & 3
-                            : coding == Coding::ternary ? (r + 128) % 3 - 1
-                                                        : (r & 1) * 2 - 1);
-    if (coding == Coding::s4) v = static_cast<int8_t>(v - 8);
-    if (coding == Coding::s2) v = static_cast<int8_t>(v - 2);
-  }
+std::vector<int16_t> numbers(Coding coding, size_t n, std::mt19937& random) {
+  const auto number = [&](int r) {  // of 0 .. 255
+    switch (coding) {
+      case Coding::s8:
+        return r - 128;
+      case Coding::s4:
+        return (r & 15) - 8;
+      case Coding::s2:
+        return (r & 3) - 2;
+      case Coding::ternary:
+        return r % 3 - 1;
+      case Coding::o8:
+        return 2 * r - 255;
+      case Coding::o4:
+        return 2 * (r & 15) - 15;
+      case Coding::o2:
+        return 2 * (r & 3) - 3;
+      default:
+        return (r & 1) * 2 - 1;
+    }
+  };
+  std::vector<int16_t> all(n);
+  for (int16_t& v : all) v = static_cast<int16_t>(number(static_cast<int>(random() % 256)));
   return all;
 }
 
@@ -135,6 +146,15 @@ const std::vector<ConvCase> kConvs = {
     {Type::u8, Type::u8, Coding::s8, 7, 9, 21, 6, 3, k3x3},
     {Type::u8, Type::f32, Coding::s4, 8, 8, 48, 48, 1, k5x5s2},
     {Type::u8, Type::u8, Coding::s2, 7, 7, 12, 33, 3, k3x3, true},
+    {Type::u8, Type::u8, Coding::o8, 9, 11, 3, 20, 1, k3x3},
+    {Type::u8, Type::f32, Coding::o8, 13, 13, 16, 160, 1, k1x1},
+    {Type::u8, Type::u8, Coding::o8, 7, 9, 21, 6, 3, k3x3},
+    {Type::u8, Type::bits, Coding::o8, 10, 9, 3, 50, 1, k5x5s2},
+    {Type::u8, Type::f32, Coding::o8, 9, 8, 15, 34, 1, k3x2d2},
+    {Type::u8, Type::u8, Coding::o8, 9, 9, 37, 37, 37, k3x3},
+    {Type::f32, Type::f32, Coding::o8, 9, 9, 5, 7, 1, k3x3},
+    {Type::u8, Type::f32, Coding::o4, 8, 8, 48, 48, 1, k5x5s2},
+    {Type::u8, Type::u8, Coding::o2, 7, 7, 12, 33, 3, k3x3},
     {Type::u8, Type::bits, Coding::s8, 10, 9, 3, 50, 1, k5x5s2},
     {Type::u8, Type::f32, Coding::ternary, 9, 9, 10, 10, 2, k3x2d2},
     {Type::u8, Type::u8, Coding::s8, 9, 9, 37, 37, 37, k3x3},
