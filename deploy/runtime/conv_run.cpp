@@ -189,9 +189,10 @@ void Conv::run_panels(const Unit& u, const Source& s, int64_t group, int64_t pan
     } else {
       (kind_ == Kind::codes ? k.codes : k.floats)[rows - 1][panels - 1](t);
     }
-    if (odd_) {
-      for (int64_t i = 0; i < rows * channels; ++i) raw[i] = 2 * raw[i] + sum[i / channels];
-      sum += rows;
+    for (int64_t m = 0; odd_ && m < rows; ++m) {
+      const int32_t plus = *sum++;
+      int32_t* of_pixel = raw + m * channels;
+      for (int64_t i = 0; i < channels; ++i) of_pixel[i] = 2 * of_pixel[i] + plus;
     }
     finish(f, raw, rows, channel, y + (r * ow_ + c) * out_.pixel_bytes());
   });

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "deploy/runtime/kernels/tile.h"
@@ -17,10 +18,6 @@ float round_by(float t, bool half_away) { return half_away ? std::round(t) : std
 float limited(float t, const Finish& f) {
   t = t > f.min ? t : f.min;  // NaN becomes min
   return t < f.max ? t : f.max;
-}
-
-uint8_t code_of(float t, const Finish& f, int32_t zero) {
-  return static_cast<uint8_t>(static_cast<int32_t>(round_by(limited(t, f), f.half_away)) + zero);
 }
 
 /// What an op sees of its buffers, for a range of elements [begin, end).
@@ -74,24 +71,21 @@ void affine(const Piece& p) {
   }
 }
 
-uint8_t encoded(float x, const Op& op, int32_t zero) {
-  const Finish& f = op.finish;
-  const float s = f.scale[0];
-  switch (op.encoding) {
-    case Encoding::multiply: {
-      const float t = x * s;
-      const float part = t > 0 ? std::min(t, 1.0f) : 0.0f;
-      return code_of(part * f.max, f, zero);
-    }
-    case Encoding::ternary:
-      return static_cast<uint8_t>((x > s) - (x < -s) + zero);
-    case Encoding::divide:
-      break;
+void encode(const Piece& p) {
+  using How = kernels::Encode::How;
+  const Finish& f = p.op.finish;
+  kernels::Encode e{};
+  e.how = p.op.encoding == Encoding::multiply  ? How::multiply
+          : p.op.encoding == Encoding::ternary ? How::ternary
+                                               : How::divide;
+  e.x = p.floats() + p.begin, e.n = p.end - p.begin, e.y = p.y + p.begin;
+  e.scale = f.scale[0], e.steps = f.max, e.min = f.min, e.max = f.max;
+  e.zero = p.out().zero, e.half_away = f.half_away;
+  if (p.op.encoding == Encoding::divide && f.shift_first) {
+    const auto z = static_cast<float>(std::exchange(e.zero, 0));
+    e.shift = z, e.min += z, e.max += z;
   }
-  const auto z = static_cast<float>(zero);
-  if (!f.shift_first) return code_of(x / s, f, zero);
-  const Finish shifted{.min = f.min + z, .max = f.max + z, .half_away = f.half_away};
-  return code_of(x / s + z, shifted, 0);
+  kernels::active().encode(e);
 }
 
 bool sign_at(const uint8_t* bits, int64_t c) { return bits[c / 8] >> (c % 8) & 1; }
@@ -134,15 +128,7 @@ void convert(const Piece& p) {
   const Buffer &in = p.in(), &out = p.out();
   if (in.type == Type::bits) return from_bits(p);
   if (out.type == Type::bits) return bits_of(p);
-  const Finish& f = p.op.finish;
-  if (out.type == Type::u8 && p.op.encoding == Encoding::divide && !f.half_away && !f.shift_first) {
-    return kernels::active().encode(
-        {p.floats() + p.begin, p.end - p.begin, f.scale[0], f.min, f.max, out.zero, p.y + p.begin});
-  }
-  if (out.type == Type::u8) {
-    for (int64_t i = p.begin; i < p.end; ++i) p.y[i] = encoded(p.floats()[i], p.op, out.zero);
-    return;
-  }
+  if (out.type == Type::u8) return encode(p);
   if (in.type == Type::f32) {
     std::copy(p.floats() + p.begin, p.floats() + p.end, p.to() + p.begin);
     return;

@@ -243,6 +243,36 @@ TEST_CASE("shuffles of every type, by halves and one by one") {
   }
 }
 
+TEST_CASE("codes of floats, by every rule and with halves either way") {
+  using runtime::Encoding;
+  Rng rng(6);
+  Tensor x = Tensor::normal({2, 3, 5, 7}, rng);
+  for (int64_t i = 0; i < 40; ++i) x.data()[i] = 0.125f * static_cast<float>(i - 20);  // halves
+  for (const Encoding encoding : {Encoding::divide, Encoding::multiply, Encoding::ternary}) {
+    for (const bool half_away : {false, true}) {
+      for (const bool shift_first : {false, true}) {
+        if (shift_first && encoding != Encoding::divide) continue;
+        CAPTURE(static_cast<int>(encoding));
+        CAPTURE(half_away);
+        CAPTURE(shift_first);
+        const int32_t zero = encoding == Encoding::divide ? 9 : encoding == Encoding::ternary;
+        Program p;
+        p.buffers = {{"image", Type::f32, 3, 5, 7},
+                     {"codes", Type::u8, 3, 5, 7, 0.25f, zero},
+                     {"result", Type::f32, 3, 5, 7}};
+        p.input = 0, p.output = 2;
+        Op encode{.name = "encode", .kind = OpKind::convert, .inputs = {0}, .output = 1};
+        encode.encoding = encoding;
+        encode.finish = {.scale = {0.25f}, .half_away = half_away, .shift_first = shift_first};
+        encode.finish.min = encoding == Encoding::multiply ? 0.0f : static_cast<float>(-zero);
+        encode.finish.max = encoding == Encoding::ternary ? 1.0f : 6.0f;
+        p.ops = {encode, {.name = "decode", .kind = OpKind::convert, .inputs = {1}, .output = 2}};
+        check_meaning(p, x);
+      }
+    }
+  }
+}
+
 struct NetCase {
   std::string model, scheme, order;
   std::vector<int64_t> widths;

@@ -51,10 +51,10 @@ void counted_tile(const Tile& t) noexcept {
 
 template <bool kMasked, int P>
 void counted_rows(const Tile& t, int64_t rows) noexcept {
-  static constexpr TileKernel kTiles[] = {
-      counted_tile<kMasked, 1, P>, counted_tile<kMasked, 2, P>, counted_tile<kMasked, 3, P>,
-      counted_tile<kMasked, 4, P>, counted_tile<kMasked, 5, P>, counted_tile<kMasked, 6, P>,
-      counted_tile<kMasked, 7, P>, counted_tile<kMasked, 8, P>};
+  static constexpr TileKernel kTiles[] = {counted_tile<kMasked, 1, P>, counted_tile<kMasked, 2, P>,
+                                          counted_tile<kMasked, 3, P>, counted_tile<kMasked, 4, P>,
+                                          counted_tile<kMasked, 5, P>, counted_tile<kMasked, 6, P>,
+                                          counted_tile<kMasked, 7, P>, counted_tile<kMasked, 8, P>};
   static_assert(sizeof kTiles / sizeof *kTiles == kSignRows);
   kTiles[rows - 1](t);
 }

@@ -223,12 +223,28 @@ void add_floats(const AddFloats& parameters) noexcept {
   }
 }
 
-void encode(const Encode& parameters) noexcept {
-  const Encode f = parameters;
+template <bool kAway, bool kMultiply>
+void encode_by(Encode f) noexcept {
   for (int64_t i = 0; i < f.n; ++i) {
-    const float t = nearest(limited(f.x[i] / f.scale, f.min, f.max), false);
-    f.y[i] = static_cast<uint8_t>(static_cast<int32_t>(t) + f.zero);
+    const float x = f.x[i];
+    const float t = kMultiply ? limited(x * f.scale, 0, 1) * f.steps : x / f.scale + f.shift;
+    const float code = nearest(limited(t, f.min, f.max), kAway);
+    f.y[i] = static_cast<uint8_t>(static_cast<int32_t>(code) + f.zero);
   }
+}
+
+void encode_ternary(Encode f) noexcept {
+  for (int64_t i = 0; i < f.n; ++i) {
+    const float x = f.x[i];
+    f.y[i] = static_cast<uint8_t>((x > f.scale) - (x < -f.scale) + f.zero);
+  }
+}
+
+void encode(const Encode& f) noexcept {
+  if (f.how == Encode::How::ternary) return encode_ternary(f);
+  const bool multiply = f.how == Encode::How::multiply;
+  if (f.half_away) return multiply ? encode_by<true, true>(f) : encode_by<true, false>(f);
+  return multiply ? encode_by<false, true>(f) : encode_by<false, false>(f);
 }
 
 template <class In, class W, class Out>

@@ -75,12 +75,18 @@ struct AddFloats {
   float* y;
 };
 
-/// y = clamp(round(x / scale), min, max) + zero, halves to even; min and max are whole numbers.
+/// Codes of floats.
+///   divide    round(clamp(x / scale + shift, min, max)) + zero
+///   multiply  round(clamp(clamp(scale x, 0, 1) steps, min, max)) + zero
+///   ternary   1 for x > scale, -1 for x < -scale, else 0; + zero
 struct Encode {
+  enum class How : uint8_t { divide, multiply, ternary };
+  How how;
   const float* x;
   int64_t n;
-  float scale, min, max;
+  float scale, shift, steps, min, max;
   int32_t zero;
+  bool half_away;
   uint8_t* y;
 };
 
