@@ -6,6 +6,7 @@
 
 #include "deploy/runtime/kernels/tile.h"
 #include "deploy/runtime/program.h"
+#include "deploy/runtime/winograd.h"
 
 namespace pare::runtime {
 
@@ -19,7 +20,7 @@ class Conv {
   void run(int64_t unit, const uint8_t* x, uint8_t* y, std::vector<uint32_t>& scratch) const;
 
  private:
-  enum class Kind : uint8_t { floats, codes, signs, depthwise };
+  enum class Kind : uint8_t { floats, winograd, codes, signs, depthwise };
   /// Output rows [r0, r1) and columns [c0, c1).
   struct Unit {
     int64_t r0, r1, c0, c1;
@@ -50,6 +51,9 @@ class Conv {
   std::vector<int32_t> window_sums(const Unit& u, const Source& s, int64_t group) const;
   void run_panels(const Unit& u, const Source& s, int64_t group, int64_t panel, int64_t panels,
                   const std::vector<int32_t>& sums, uint8_t* y) const;
+  void build_winograd();
+  void run_winograd(int64_t unit, const uint8_t* x, uint8_t* y,
+                    std::vector<uint32_t>& scratch) const;
   void run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const;
   /// What becomes of `count` sums from a channel on; where they come from and go to is left open.
   kernels::FinishTile finish_of(int64_t channel, int64_t count) const;
@@ -58,6 +62,7 @@ class Conv {
   void finish_bits(const kernels::FinishTile& f, int64_t channel, uint8_t* pixel) const;
 
   Kind kind_ = Kind::floats;
+  Winograd winograd_;
   Coding coding_;
   Bytes weights_;
   Buffer in_, out_;

@@ -66,10 +66,12 @@ Conv::Conv(const Program& program, const Op& op)
   if (kind_ != Kind::signs && groups_ > 1 && in_of_group_ == 1 && out_of_group_ == 1) {
     kind_ = Kind::depthwise;
   }
+  winograd_ = winograd_for(program, op);
+  if (winograd_) kind_ = Kind::winograd;
   odd_ = coding_ == Coding::o8 && in_.type == Type::u8;
   lay_out();
   build_finish(op);
-  build_panels();
+  kind_ == Kind::winograd ? build_winograd() : build_panels();
 }
 
 void Conv::lay_out() {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "deploy/runtime/conv.h"
+#include "deploy/runtime/shares.h"
 
 namespace pare::runtime {
 
@@ -26,28 +27,10 @@ int64_t rows_of_band(int64_t row_bytes, int64_t stride, int64_t out_rows) {
   return (out_rows + bands - 1) / bands;
 }
 
-/// f(row, column, pixels) for tiles of each row, as equal as can be.
-template <class Unit, class F>
-void for_tiles(const Unit& u, int64_t most, F&& f) {
-  const int64_t width = u.c1 - u.c0, tiles = (width + most - 1) / most;
-  const int64_t low = width / tiles, higher = width % tiles;
-  for (int64_t r = u.r0; r < u.r1; ++r) {
-    for (int64_t c = u.c0, i = 0, pixels; i < tiles; ++i, c += pixels) {
-      pixels = low + (i < higher);
-      f(r, c, pixels);
-    }
-  }
-}
-
-/// Panels for the next tile, so that none of `left` ends up alone.
-int64_t even_share(int64_t left, int64_t most) {
-  const int64_t shares = (left + most - 1) / most;
-  return (left + shares - 1) / shares;
-}
-
 }  // namespace
 
 int64_t Conv::units() const {
+  if (kind_ == Kind::winograd) return winograd_tiles(winograd_, out_).units();
   if (flat_) return (ow_ + kFlatPixels - 1) / kFlatPixels;
   const int64_t rows = rows_of_band(row_bytes_, w_.sh, oh_);
   return (oh_ + rows - 1) / rows;
@@ -145,11 +128,13 @@ std::vector<int32_t> Conv::window_sums(const Unit& u, const Source& s, int64_t g
   t.start = start_.data() + at;
   t.raw = raw;
   sums.reserve(static_cast<size_t>((u.r1 - u.r0) * (u.c1 - u.c0)));
-  for_tiles(u, k.rows[0], [&](int64_t r, int64_t c, int64_t rows) {
-    t.x = s.x + (r - u.r0) * s.row + c * s.column + first_byte(group);
-    k.codes[rows - 1][0](t);
-    for (int64_t m = 0; m < rows; ++m) sums.push_back(raw[m * kPanel]);
-  });
+  for (int64_t r = u.r0; r < u.r1; ++r) {
+    for_shares(u.c0, u.c1, k.rows[0], [&](int64_t c, int64_t rows) {
+      t.x = s.x + (r - u.r0) * s.row + c * s.column + first_byte(group);
+      k.codes[rows - 1][0](t);
+      for (int64_t m = 0; m < rows; ++m) sums.push_back(raw[m * kPanel]);
+    });
+  }
   return sums;
 }
 
@@ -172,7 +157,8 @@ void Conv::run_panels(const Unit& u, const Source& s, int64_t group, int64_t pan
   f.raw_row = channels;
   const bool signs = kind_ == Kind::signs;
   const int32_t* sum = sums.data();
-  for_tiles(u, signs ? k.sign_rows : k.rows[panels - 1], [&](int64_t r, int64_t c, int64_t rows) {
+  const int64_t most = signs ? k.sign_rows : k.rows[panels - 1];
+  const auto tile = [&](int64_t r, int64_t c, int64_t rows) {
     t.x = s.x + (r - u.r0) * s.row + c * s.column + first_byte(group);
     if (signs) {
       const int64_t all = padded_channels();
@@ -195,7 +181,10 @@ void Conv::run_panels(const Unit& u, const Source& s, int64_t group, int64_t pan
       for (int64_t i = 0; i < channels; ++i) of_pixel[i] = 2 * of_pixel[i] + plus;
     }
     finish(f, raw, rows, channel, y + (r * ow_ + c) * out_.pixel_bytes());
-  });
+  };
+  for (int64_t r = u.r0; r < u.r1; ++r) {
+    for_shares(u.c0, u.c1, most, [&](int64_t c, int64_t rows) { tile(r, c, rows); });
+  }
 }
 
 void Conv::run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const {
@@ -234,6 +223,7 @@ void Conv::run_depthwise(const Unit& u, const uint8_t* x, uint8_t* y) const {
 }
 
 void Conv::run(int64_t unit, const uint8_t* x, uint8_t* y, std::vector<uint32_t>& scratch) const {
+  if (kind_ == Kind::winograd) return run_winograd(unit, x, y, scratch);
   const Unit u = unit_of(unit);
   if (out_.type == Type::bits) {
     uint8_t* from = y + (u.r0 * ow_ + u.c0) * out_.pixel_bytes();

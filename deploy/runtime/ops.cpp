@@ -13,8 +13,6 @@ namespace pare::runtime {
 
 namespace {
 
-float round_by(float t, bool half_away) { return half_away ? std::round(t) : std::nearbyint(t); }
-
 float limited(float t, const Finish& f) {
   t = t > f.min ? t : f.min;  // NaN becomes min
   return t < f.max ? t : f.max;

@@ -31,7 +31,7 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::atomic<uint64_t> round_{0};
-  std::atomic<int> busy_{0};  // workers that joined it
+  std::atomic<int> busy_{0};          // workers that joined it
   bool stop_ = false, open_ = false;  // open: workers may still join the round
   const std::function<void(int64_t, int)>* f_ = nullptr;
   int64_t n_ = 0;

@@ -5,10 +5,12 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <random>
 
 #include "core/rng.h"
 #include "deploy/lower.h"
+#include "deploy/runtime/winograd.h"
 #include "tests/deploy/nets.h"
 #include "tests/deploy/reference.h"
 #include "tests/support/message.h"
@@ -31,9 +33,23 @@ Tensor meaning(const Program& program, const Tensor& x) {
   return y;
 }
 
-/// On every instruction set, with one thread, and three for few and for many images.
+bool has_winograd(const Program& program) {
+  return std::any_of(program.ops.begin(), program.ops.end(), [&](const Op& op) {
+    return op.kind == OpKind::conv && runtime::winograd_for(program, op);
+  });
+}
+
+/// On every instruction set, with one thread, and three for few and for many images. Winograd's
+/// algorithm sums floats in another way than plain loops: the same bytes everywhere, close to
+/// these.
 void check_meaning(const Program& program, const Tensor& x) {
-  const Tensor want = meaning(program, x);
+  Tensor want = meaning(program, x);
+  if (has_winograd(program)) {
+    runtime::Session session(program, 1);
+    const Tensor y = run(session, x);
+    CHECK(largest_gap(y, want) < 2e-5);
+    want = y;
+  }
   for (const std::string isa : runtime::instruction_sets()) {
     CAPTURE(isa);
     const WithIsa forced(isa.c_str());
@@ -240,6 +256,27 @@ TEST_CASE("shuffles of every type, by halves and one by one") {
       p.ops = {encode, shuffle, decode};
       check_meaning(p, Tensor::normal({2, 3, 2, c}, rng));
     }
+  }
+}
+
+TEST_CASE(
+    "Winograd's algorithm: odd sizes and channels, borders, signs, whole numbers as weights") {
+  const runtime::Window k3x3_inside{.kh = 3, .kw = 3}, k5x5{.kh = 5, .kw = 5, .ph = 2, .pw = 2};
+  const std::vector<ConvCase> cases = {
+      {Type::f32, Type::f32, Coding::f32, 13, 30, 17, 20, 1, k3x3},
+      {Type::f32, Type::f32, Coding::f32, 32, 32, 16, 16, 1, k3x3},
+      {Type::f32, Type::f32, Coding::f32, 8, 8, 64, 70, 1, k3x3},
+      {Type::f32, Type::f32, Coding::s8, 15, 12, 24, 50, 1, k3x3_inside},
+      {Type::f32, Type::bits, Coding::f32, 21, 17, 40, 50, 1, k3x3},
+      {Type::f32, Type::f32, Coding::f32, 11, 18, 19, 33, 1, k5x5},
+  };
+  for (const ConvCase& c : cases) {
+    CAPTURE(c.h);
+    CAPTURE(c.c);
+    const Program program = conv_program(c);
+    CHECK(has_winograd(program));
+    Rng rng(8);
+    check_meaning(program, Tensor::normal({3, c.h, c.w, c.c}, rng));
   }
 }
 

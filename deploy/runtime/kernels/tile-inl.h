@@ -260,6 +260,7 @@ void depthwise(const In* const* x, const W* w, int64_t taps, int64_t channels, O
 }
 
 #include "deploy/runtime/kernels/signs-inl.h"
+#include "deploy/runtime/kernels/winograd-inl.h"
 
 // Tiles of every size up to kRows[P - 1] x P.
 template <class Dot, int R, int P>
@@ -295,5 +296,6 @@ constexpr Kernels make(const char* name) {
   k.encode = encode;
   k.depthwise_codes = depthwise<uint8_t, int8_t, int32_t>;
   k.depthwise_floats = depthwise<float, float, float>;
+  k.winograd_input = winograd_input, k.winograd_output = winograd_output;
   return k;
 }

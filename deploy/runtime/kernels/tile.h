@@ -90,6 +90,26 @@ struct Encode {
   uint8_t* y;
 };
 
+/// v[point][tile][channel] = (B^T d B)[point] of a row of tiles, m pixels apart: the alpha x alpha
+/// pixels at x + tile m channels. Of points 0, 1, -1, infinity (alpha 4), 2 and -2 too (6).
+struct WinogradInput {
+  int alpha, m;
+  const float* x;
+  int64_t x_row, channels, tiles;
+  float* v;
+  int64_t plane;  // from point to point
+};
+
+/// y[row][tile m + column][channel] = (A^T products A)[row][column] of a row of tiles; channels are
+/// whole panels.
+struct WinogradOutput {
+  int alpha, m;
+  const float* products;  // [point][tile][channel]
+  int64_t plane, channels, tiles;
+  float* y;
+  int64_t y_row;
+};
+
 using TileKernel = void (*)(const Tile&) noexcept;
 using FinishKernel = void (*)(const FinishTile&) noexcept;
 
@@ -118,6 +138,8 @@ struct Kernels {
                           int32_t zero, int32_t* raw) noexcept;
   void (*depthwise_floats)(const float* const* x, const float* w, int64_t taps, int64_t channels,
                            float zero, float* raw) noexcept;
+  void (*winograd_input)(const WinogradInput&) noexcept;
+  void (*winograd_output)(const WinogradOutput&) noexcept;
 };
 
 extern const Kernels kPortable, kAvx2, kAvx512, kAvx512Popcount;
