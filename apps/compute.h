@@ -7,6 +7,7 @@
 #include "core/parallel.h"
 #include "core/precision.h"
 #include "core/winograd.h"
+#include "deploy/runtime/winograd.h"
 
 namespace pare {
 
@@ -34,6 +35,7 @@ struct ComputeArgs {
   void apply() const {
     set_num_threads(static_cast<int>(threads));
     set_winograd_use(parse_winograd_use(winograd));
+    runtime::enable_winograd(winograd_use() != WinogradUse::off);
     set_precision(parse_precision(precision));
   }
 };

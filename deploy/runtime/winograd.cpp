@@ -2,12 +2,23 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
 
 #include "deploy/runtime/kernels/tile.h"
 
 namespace pare::runtime {
 
 namespace {
+
+std::atomic<bool>& enabled() {
+  static std::atomic<bool> value = [] {
+    const char* text = std::getenv("PARE_WINOGRAD");
+    return !text || std::strcmp(text, "off") != 0;
+  }();
+  return value;
+}
 
 double divide_up(int64_t a, int64_t b) { return static_cast<double>((a + b - 1) / b); }
 
@@ -38,6 +49,9 @@ double direct_cycles(const Window& w, const Buffer& in, const Buffer& out) {
 
 }  // namespace
 
+bool winograd_enabled() { return enabled(); }
+void enable_winograd(bool on) { enabled() = on; }
+
 WinogradTiles winograd_tiles(const Winograd& kind, const Buffer& out) {
   constexpr int64_t kTiles = 24;  // of a unit: whole register tiles, in the second cache
   const int64_t rows = (out.h + kind.m - 1) / kind.m, columns = (out.w + kind.m - 1) / kind.m;
@@ -50,7 +64,8 @@ Winograd winograd_for(const Program& program, const Op& op) {
   const Buffer& out = program.buffers[static_cast<size_t>(op.output)];
   const Window& w = op.window;
   const bool plain = w.sh == 1 && w.sw == 1 && w.dh == 1 && w.dw == 1 && op.groups == 1;
-  if (in.type != Type::f32 || !plain || w.kh != w.kw || (w.kh != 3 && w.kh != 5)) return {};
+  if (!enabled() || in.type != Type::f32 || !plain || w.kh != w.kw || (w.kh != 3 && w.kh != 5))
+    return {};
   constexpr int64_t kFewest = 8;  // channels, and pixels in both directions
   if (in.c < kFewest || out.c < kFewest || out.h < kFewest || out.w < kFewest) return {};
   Winograd best;

@@ -9,6 +9,11 @@
 
 namespace pare::runtime {
 
+/// Off: direct sums, in programs that are loaded from then on. On unless the environment says
+/// PARE_WINOGRAD=off.
+bool winograd_enabled();
+void enable_winograd(bool on);
+
 /// F(m x m, r x r); m = 0: none.
 struct Winograd {
   int m = 0, r = 0;

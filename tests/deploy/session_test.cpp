@@ -259,6 +259,16 @@ TEST_CASE("shuffles of every type, by halves and one by one") {
   }
 }
 
+struct WithWinograd {
+  explicit WithWinograd(bool on) : before(runtime::winograd_enabled()) {
+    runtime::enable_winograd(on);
+  }
+  ~WithWinograd() { runtime::enable_winograd(before); }
+  WithWinograd(const WithWinograd&) = delete;
+  WithWinograd& operator=(const WithWinograd&) = delete;
+  bool before;
+};
+
 TEST_CASE(
     "Winograd's algorithm: odd sizes and channels, borders, signs, whole numbers as weights") {
   const runtime::Window k3x3_inside{.kh = 3, .kw = 3}, k5x5{.kh = 5, .kw = 5, .ph = 2, .pw = 2};
@@ -274,9 +284,13 @@ TEST_CASE(
     CAPTURE(c.h);
     CAPTURE(c.c);
     const Program program = conv_program(c);
-    CHECK(has_winograd(program));
     Rng rng(8);
-    check_meaning(program, Tensor::normal({3, c.h, c.w, c.c}, rng));
+    const Tensor x = Tensor::normal({3, c.h, c.w, c.c}, rng);
+    for (bool on : {true, false}) {
+      const WithWinograd use(on);
+      CHECK(has_winograd(program) == on);
+      check_meaning(program, x);
+    }
   }
 }
 

@@ -10,6 +10,17 @@ namespace pare::runtime::kernels {
 
 namespace {
 
+#if defined(__x86_64__)
+const Kernels& avx512_with_popcount() {
+  static const Kernels kernels = [] {
+    Kernels k = kAvx512;
+    k.name = "avx512+popcnt", k.signs = signs_by_popcount, k.likes_tables = false;
+    return k;
+  }();
+  return kernels;
+}
+#endif
+
 std::vector<const Kernels*> found() {
   std::vector<const Kernels*> all = {&kPortable};
 #if defined(__x86_64__)
@@ -19,7 +30,7 @@ std::vector<const Kernels*> found() {
                       __builtin_cpu_supports("avx512vnni");
   if (avx2) all.push_back(&kAvx2);
   if (avx512) all.push_back(&kAvx512);
-  if (avx512 && __builtin_cpu_supports("avx512vpopcntdq")) all.push_back(&kAvx512Popcount);
+  if (avx512 && __builtin_cpu_supports("avx512vpopcntdq")) all.push_back(&avx512_with_popcount());
 #endif
   return all;
 }

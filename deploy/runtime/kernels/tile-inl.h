@@ -3,13 +3,7 @@
 //
 // Loops over accumulators are unrolled by pragma, or they would live on the stack.
 
-constexpr int kHalves = kPanel / V::kLanes;  // vectors of a panel
-
-[[gnu::always_inline]] inline uint32_t word_at(const uint8_t* x) {
-  uint32_t word;
-  std::memcpy(&word, x, sizeof word);
-  return word;
-}
+#include "deploy/runtime/kernels/words-inl.h"
 
 template <class Dot, int R, int P>
 void tile(const Tile& t) noexcept {

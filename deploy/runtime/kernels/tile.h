@@ -142,7 +142,9 @@ struct Kernels {
   void (*winograd_output)(const WinogradOutput&) noexcept;
 };
 
-extern const Kernels kPortable, kAvx2, kAvx512, kAvx512Popcount;
+extern const Kernels kPortable, kAvx2, kAvx512;
+/// `signs` of a CPU that has VPOPCNTDQ beside AVX-512.
+void signs_by_popcount(const Tile&, int64_t rows, int64_t panels) noexcept;
 
 /// The best for this CPU, or what PARE_ISA names (portable, avx2, avx512). Throws on a name that is
 /// unknown or needs another CPU.

@@ -1,5 +1,5 @@
-// The same with VPOPCNTDQ, which counts bits in one instruction: tiles of 8 pixels x 48 filters; 24
-// of 32 registers accumulate.
+// AVX-512 with VPOPCNTDQ, which counts bits in one instruction: tiles of 8 pixels x 48 filters; 24
+// of 32 registers accumulate. Signs only; all else is that of tile_avx512.cpp.
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -13,22 +13,18 @@ namespace avx512_popcount {
 namespace {
 
 constexpr bool kPopcount = true;
+constexpr int kPanels = 3, kSignRows = 8;
 #include "deploy/runtime/kernels/tile_avx512-inl.h"
-constexpr int kPanels = 3, kRows[] = {16, 8, 8}, kSignRows = 8;
-#include "deploy/runtime/kernels/tile-inl.h"
+#include "deploy/runtime/kernels/words-inl.h"
 //
 #include "deploy/runtime/kernels/counts-inl.h"
-
-constexpr Kernels make_counting(const char* name) {
-  Kernels k = make(name);
-  k.signs = counted_signs;
-  return k;
-}
 
 }  // namespace
 }  // namespace avx512_popcount
 
-const Kernels kAvx512Popcount = avx512_popcount::make_counting("avx512+popcnt");
+void signs_by_popcount(const Tile& t, int64_t rows, int64_t panels) noexcept {
+  avx512_popcount::counted_signs(t, rows, panels);
+}
 
 }  // namespace pare::runtime::kernels
 #endif
