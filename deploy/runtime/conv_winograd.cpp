@@ -75,7 +75,8 @@ void Conv::run_winograd(int64_t unit, const uint8_t* x, uint8_t* y,
   const int64_t tile_rows = std::min(all.unit_rows, all.rows - first);
   const int64_t tiles = tile_rows * all.columns, halo = winograd_.r - 1;
   const int64_t rows = tile_rows * m + halo, columns = all.columns * m + halo;
-  const int64_t v_plane = plane_of(tiles * in), widest = kMaxPanels * kPanel;
+  const int64_t v_tile = whole_lines(in), v_plane = plane_of(tiles * v_tile),
+                widest = kMaxPanels * kPanel;
   const int64_t product_plane = plane_of(tiles * widest);
   const int64_t line = all.columns * m * widest;
   const int64_t band_floats = whole_lines(rows * columns * in);
@@ -99,7 +100,7 @@ void Conv::run_winograd(int64_t unit, const uint8_t* x, uint8_t* y,
   }
   for (int64_t i = 0; i < tile_rows; ++i) {
     k.winograd_input({alpha, winograd_.m, band + i * m * columns * in, columns * in, in,
-                      all.columns, v + i * all.columns * in, v_plane});
+                      all.columns, v + i * all.columns * v_tile, v_tile, v_plane});
   }
 
   const int64_t y_rows = std::min(tile_rows * m, oh_ - first * m),
@@ -108,14 +109,14 @@ void Conv::run_winograd(int64_t unit, const uint8_t* x, uint8_t* y,
   if (out_.type == Type::bits) std::memset(y_first, 0, static_cast<size_t>(y_rows * y_bytes));
   const int64_t offset = 0;
   kernels::Tile t{};
-  t.x_pixel = in * 4, t.offsets = &offset, t.runs = 1, t.run = in;
+  t.x_pixel = v_tile * 4, t.offsets = &offset, t.runs = 1, t.run = in;
   t.start = start_.data();
   for_shares(0, panels_of_group_, k.panels, [&](int64_t panel, int64_t panels) {
     const int64_t channels = panels * kPanel;
     for (int point = 0; point < points; ++point) {
       t.w = panels_.data() + (point * panels_of_group_ + panel) * panel_words_;
       for_shares(0, tiles, k.rows[panels - 1], [&](int64_t tile, int64_t count) {
-        t.x = reinterpret_cast<const uint8_t*>(v + point * v_plane + tile * in);
+        t.x = reinterpret_cast<const uint8_t*>(v + point * v_plane + tile * v_tile);
         t.raw = products + point * product_plane + tile * channels;
         k.floats[count - 1][panels - 1](t);
       });

@@ -66,8 +66,9 @@ Winograd winograd_for(const Program& program, const Op& op) {
   const bool plain = w.sh == 1 && w.sw == 1 && w.dh == 1 && w.dw == 1 && op.groups == 1;
   if (!enabled() || in.type != Type::f32 || !plain || w.kh != w.kw || (w.kh != 3 && w.kh != 5))
     return {};
-  constexpr int64_t kFewest = 8;  // channels, and pixels in both directions
-  if (in.c < kFewest || out.c < kFewest || out.h < kFewest || out.w < kFewest) return {};
+  constexpr int kFewestChannels = 4, kFewestPixels = 8;  // in both directions
+  if (std::min(in.c, out.c) < kFewestChannels) return {};
+  if (std::min(out.h, out.w) < kFewestPixels) return {};
   Winograd best;
   double least = 0.9 * direct_cycles(w, in, out);
   for (const Winograd& kind : {Winograd{2, 3}, Winograd{4, 3}, Winograd{2, 5}}) {

@@ -91,13 +91,14 @@ struct Encode {
 };
 
 /// v[point][tile][channel] = (B^T d B)[point] of a row of tiles, m pixels apart: the alpha x alpha
-/// pixels at x + tile m channels. Of points 0, 1, -1, infinity (alpha 4), 2 and -2 too (6).
+/// pixels at x + tile m channels. Of points 0, 1, -1, infinity (alpha 4), 2 and -2 too (6). Reads and
+/// writes whole panels: what stands behind the last channel of v means nothing.
 struct WinogradInput {
   int alpha, m;
   const float* x;
   int64_t x_row, channels, tiles;
   float* v;
-  int64_t plane;  // from point to point
+  int64_t v_tile, plane;  // from tile to tile, from point to point
 };
 
 /// y[row][tile m + column][channel] = (A^T products A)[row][column] of a row of tiles; channels are

@@ -10,12 +10,6 @@ using Block = float __attribute__((vector_size(kPanel * sizeof(float))));
   return b;
 }
 
-[[gnu::always_inline]] inline Block block_at(const float* p, int64_t count) {
-  Block b{};
-  std::memcpy(&b, p, static_cast<size_t>(count) * sizeof(float));
-  return b;
-}
-
 /// B^T d in place, for the points 0, 1, -1, infinity, and with 2 and -2 among them; `step` apart.
 template <int A>
 [[gnu::always_inline]] inline void before(Block* d, int step) {
@@ -58,29 +52,22 @@ void winograd_input_of(const WinogradInput& in) noexcept {
   for (int64_t tile = 0; tile < in.tiles; ++tile) {
     const float* x = in.x + tile * in.m * in.channels;
     for (int64_t c = 0; c < in.channels; c += kPanel) {
-      const int64_t count = in.channels - c;
       Block d[A * A];
 #pragma GCC unroll 6
       for (int j = 0; j < A; ++j) {
 #pragma GCC unroll 6
         for (int i = 0; i < A; ++i) {
-          const float* from = x + i * in.x_row + j * in.channels + c;
-          d[i * A + j] = count >= kPanel ? block_at(from) : block_at(from, count);
+          d[i * A + j] = block_at(x + i * in.x_row + j * in.channels + c);
         }
         before<A>(d + j, A);
       }
-      float* to = in.v + tile * in.channels + c;
-      const size_t bytes = static_cast<size_t>(count < kPanel ? count : kPanel) * sizeof(float);
+      float* to = in.v + tile * in.v_tile + c;
 #pragma GCC unroll 6
       for (int i = 0; i < A; ++i) {
         before<A>(d + i * A, 1);
 #pragma GCC unroll 6
         for (int j = 0; j < A; ++j, to += in.plane) {
-          if (count >= kPanel) {
-            std::memcpy(to, &d[i * A + j], sizeof(Block));
-          } else {
-            std::memcpy(to, &d[i * A + j], bytes);
-          }
+          std::memcpy(to, &d[i * A + j], sizeof(Block));
         }
       }
     }

@@ -7,7 +7,8 @@
 #   WEIGHTS   folder with resnet20-cifar10.safetensors and resnet56-cifar10.safetensors
 #   DATA      folder with CIFAR-10 (data)
 #   RUNS      where the stages go (runs/pruning); a run that was stopped goes on there
-#   NAME      only these: lenet5, resnet20, compressed, nin_gc, resnet56, nin
+#   NAME      only these: lenet5, resnet20, resnet20-blocks, compressed, nin_gc, resnet56,
+#             resnet56-blocks, nin
 #
 # PARE names the program (build/bin/pare), THREADS how many it uses (1), FASHION the folder above
 # that of Fashion-MNIST, for lenet5 (/usr/share/datasets, of Debian's dataset-fashion-mnist).
@@ -17,12 +18,13 @@ shift $(($# < 3 ? $# : 3))
 pare=${PARE:-build/bin/pare} threads=${THREADS:-1}
 here=$(cd "$(dirname "$0")" && pwd)
 names=("$@")
-((${#names[@]})) || names=(lenet5 resnet20 compressed nin_gc resnet56 nin)
+((${#names[@]})) ||
+  names=(lenet5 resnet20 resnet20-blocks compressed nin_gc resnet56 resnet56-blocks nin)
 
 # Checkpoints before and after, with batch norm folded as they are deployed, in turns: other work on
-# the machine slows both.
+# the machine slows both. images_per_second is the network itself, runtime its lowered program.
 speed() {  # NAME BEFORE AFTER
-  local name=$1 round file folded
+  local name=$1 round file folded bench runtime
   rm -f "$here/$name-speed.jsonl"
   shift
   for file in "$@"; do
@@ -32,9 +34,11 @@ speed() {  # NAME BEFORE AFTER
   for round in 1 2 3; do
     for file in "$@"; do
       folded=${file%.safetensors}-folded.safetensors
-      "$pare" bench infer --weights "$folded" --batch-size 32 --threads 1 --steps 20 --json --quiet |
-        tail -1 | jq -c --arg file "${folded#"$runs/"}" --argjson round $round '{round: $round,
-          file: $file, params, flops_per_image, images_per_second}' | tee -a "$here/$name-speed.jsonl"
+      bench=("$pare" bench infer --weights "$folded" --batch-size 32 --threads 1 --steps 20 --json --quiet)
+      runtime=$("${bench[@]}" --precision fp32 | tail -1 | jq -c '.results[1].images_per_second')
+      "${bench[@]}" | tail -1 | jq -c --arg file "${folded#"$runs/"}" --argjson round $round \
+        --argjson runtime "$runtime" '{round: $round, file: $file, params, flops_per_image,
+          images_per_second, runtime: $runtime}' | tee -a "$here/$name-speed.jsonl"
     done
   done
 }
@@ -57,22 +61,28 @@ whole() {  # MODEL
       --out "$runs/$1-whole.safetensors" --quiet
 }
 
+teacher() {
+  [[ -f resnet56-cifar10.safetensors ]] || {
+    echo "run.sh: $name learns from resnet56-cifar10.safetensors, which is not in $PWD" >&2
+    echo "  hint: cp $weights/resnet56-cifar10.safetensors ." >&2
+    exit 1
+  }
+}
+
 mkdir -p "$runs"
 for name in "${names[@]}"; do
   case $name in
-    resnet20 | resnet56)
-      recipe "$name" "$weights/$name-cifar10.safetensors"
-      whole "$name"
+    resnet20 | resnet20-blocks | resnet56 | resnet56-blocks)
+      model=${name%-blocks}
+      [[ $name != resnet20-blocks ]] || teacher
+      recipe "$name" "$weights/$model-cifar10.safetensors"
+      whole "$model"
       refined=("$runs/$name"/*-refined/best.safetensors)
-      speed "$name" "$runs/$name-whole.safetensors" "${refined[0]}"
+      speed "$name" "$runs/$model-whole.safetensors" "${refined[0]}"
       ;;
     lenet5) recipe lenet5 ;;
     compressed)
-      [[ -f resnet56-cifar10.safetensors ]] || {
-        echo "run.sh: compressed learns from resnet56-cifar10.safetensors, which is not in $PWD" >&2
-        echo "  hint: cp $weights/resnet56-cifar10.safetensors ." >&2
-        exit 1
-      }
+      teacher
       recipe compressed "$weights/resnet20-cifar10.safetensors"
       ;;
     nin | nin_gc)
