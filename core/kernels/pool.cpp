@@ -128,59 +128,59 @@ void MaxGradRow32(const float* dy, const TapIndex32* tap, const PoolGeometry& g,
   MaxGradRow(dy, tap, g, iy, dx);
 }
 
-/// Fewer channels than lanes and windows one pixel apart, each counting as many: vectors along the
-/// row then, a tap after the other.
+/// Fewer channels than lanes, and every window counts as many: along the row then, a tap after the
+/// other, in vectors where windows are one pixel apart.
 HWY_INLINE bool AlongRow(const PoolGeometry& g, bool include_pad) {
-  return g.h.stride == 1 && g.w.stride == 1 && include_pad &&
-         g.channels < static_cast<int64_t>(hn::Lanes(D()));
+  const auto even = [](const PoolAxis& a) {
+    return (a.out - 1) * a.stride - a.pad + a.kernel <= a.in + a.pad;
+  };
+  return include_pad && even(g.h) && even(g.w) && g.channels < static_cast<int64_t>(hn::Lanes(D()));
 }
 
-/// to[i + shift] += from[i] for all pixels i where both are in their row.
-HWY_INLINE void AddShifted(const float* from, int64_t from_pixels, int64_t shift, int64_t channels,
-                           float* to, int64_t to_pixels) {
-  const int64_t begin = std::max<int64_t>(0, -shift);
-  const int64_t end = std::min(from_pixels, to_pixels - shift);
+/// For all windows o of a row that see a pixel by this tap: windows[o] += pixels[...], or the other
+/// way.
+template <bool kToWindows>
+HWY_INLINE void AddTap(const PoolAxis& a, int64_t tap, int64_t channels, const float* from,
+                       float* to) {
+  const int64_t shift = tap - a.pad, s = a.stride;
+  const int64_t begin = shift < 0 ? (s - 1 - shift) / s : 0;
+  const int64_t end = a.in > shift ? std::min(a.out, (a.in - 1 - shift) / s + 1) : 0;
   if (begin >= end) return;
-  float* y = to + (begin + shift) * channels;
-  Map(
-      D(), y, (end - begin) * channels, [](auto sum, auto v) HWY_ATTR { return hn::Add(sum, v); },
-      y, from + begin * channels);
+  const int64_t window = begin * channels, pixel = (begin * s + shift) * channels;
+  from += kToWindows ? pixel : window, to += kToWindows ? window : pixel;
+  if (s == 1) {
+    Map(
+        D(), to, (end - begin) * channels,
+        [](auto sum, auto v) HWY_ATTR { return hn::Add(sum, v); }, to, from);
+    return;
+  }
+  const int64_t from_step = (kToWindows ? s : 1) * channels;
+  const int64_t to_step = (kToWindows ? 1 : s) * channels;
+  for (int64_t o = begin; o < end; ++o, from += from_step, to += to_step) {
+    for (int64_t c = 0; c < channels; ++c) to[c] += from[c];
+  }
 }
 
-HWY_INLINE void DivideBy(int64_t divisor, int64_t n, float* y) {
-  const V by = hn::Set(D(), static_cast<float>(divisor));
-  Map(
-      D(), y, n, [&](auto v) HWY_ATTR { return hn::Div(v, by); }, y);
-}
-
-void AvgAlongRow(const float* image, const PoolGeometry& g, int64_t oy, float* y) {
-  const int64_t out = g.w.out * g.channels;
-  std::memset(y, 0, static_cast<size_t>(out) * sizeof(float));
-  const auto rows = g.h.inputs(oy);
-  for (int64_t iy = rows.begin; iy < rows.end; ++iy) {
+/// A row of windows from rows of pixels, or of pixels from rows of windows.
+template <bool kToWindows>
+void AvgAlongRow(const float* from, PoolAxis::Span rows, const PoolGeometry& g, float* to) {
+  const int64_t n = (kToWindows ? g.w.out : g.w.in) * g.channels;
+  const int64_t line = (kToWindows ? g.w.in : g.w.out) * g.channels;
+  std::memset(to, 0, static_cast<size_t>(n) * sizeof(float));
+  for (int64_t i = rows.begin; i < rows.end; ++i) {
     for (int64_t t = 0; t < g.w.kernel; ++t) {
-      AddShifted(image + iy * g.w.in * g.channels, g.w.in, g.w.pad - t, g.channels, y, g.w.out);
+      AddTap<kToWindows>(g.w, t, g.channels, from + i * line, to);
     }
   }
-  DivideBy(g.h.kernel * g.w.kernel, out, y);
-}
-
-void AvgGradAlongRow(const float* dy, const PoolGeometry& g, int64_t iy, float* dx) {
-  const int64_t in = g.w.in * g.channels;
-  std::memset(dx, 0, static_cast<size_t>(in) * sizeof(float));
-  const auto rows = g.h.windows(iy);
-  for (int64_t oy = rows.begin; oy < rows.end; ++oy) {
-    for (int64_t t = 0; t < g.w.kernel; ++t) {
-      AddShifted(dy + oy * g.w.out * g.channels, g.w.out, t - g.w.pad, g.channels, dx, g.w.in);
-    }
-  }
-  DivideBy(g.h.kernel * g.w.kernel, in, dx);
+  const V divisor = hn::Set(D(), static_cast<float>(g.h.kernel * g.w.kernel));
+  Map(
+      D(), to, n, [&](auto v) HWY_ATTR { return hn::Div(v, divisor); }, to);
 }
 
 void AvgRow(const float* image, const PoolGeometry& g, bool include_pad, int64_t oy, float* y) {
-  if (AlongRow(g, include_pad)) return AvgAlongRow(image, g, oy, y);
   const D d;
   const auto rows = g.h.inputs(oy);
+  if (AlongRow(g, include_pad)) return AvgAlongRow<true>(image, rows, g, y);
   for (int64_t ox = 0; ox < g.w.out; ++ox, y += g.channels) {
     const auto columns = g.w.inputs(ox);
     const int64_t counted = g.h.counted(oy, include_pad) * g.w.counted(ox, include_pad);
@@ -199,9 +199,9 @@ void AvgRow(const float* image, const PoolGeometry& g, bool include_pad, int64_t
 }
 
 void AvgGradRow(const float* dy, const PoolGeometry& g, bool include_pad, int64_t iy, float* dx) {
-  if (AlongRow(g, include_pad)) return AvgGradAlongRow(dy, g, iy, dx);
   const D d;
   const auto rows = g.h.windows(iy);
+  if (AlongRow(g, include_pad)) return AvgAlongRow<false>(dy, rows, g, dx);
   for (int64_t ix = 0; ix < g.w.in; ++ix, dx += g.channels) {
     const auto columns = g.w.windows(ix);
     ForChannels(d, g.channels, [&](int64_t c, size_t width) HWY_ATTR {

@@ -115,7 +115,7 @@ class OpCheck {
     const Window& w = op_.window;
     need(op_.groups >= 1 && in().c % op_.groups == 0 && out().c % op_.groups == 0, "groups");
     const int64_t filter = int64_t{w.kh} * w.kw * (in().c / op_.groups);
-    // 2^16 * 255 * 128 is still an int32
+    // 2^16 * 255 * 128 is still an int32, and so is 2^15 * 255 * 255.
     need(filter <= (op_.coding == Coding::o8 ? 1 << 15 : 1 << 16), "filters");
     need(op_.weights.size == filter_bytes(op_.coding, filter) * out().c, "weights");
     need(op_.coding != Coding::f32 || in().type == Type::f32, "weights");
