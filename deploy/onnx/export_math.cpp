@@ -146,42 +146,34 @@ std::string mean(Exporter& e, int i) { return reduced(e, i, "ReduceMean"); }
 std::string sum(Exporter& e, int i) { return reduced(e, i, "ReduceSum"); }
 std::string max(Exporter& e, int i) { return reduced(e, i, "ReduceMax"); }
 
-std::string reshaped(Exporter& e, const std::string& name, const std::string& x, const Ints& dims) {
-  return e.out().node("Reshape", name,
-                      {x, e.out().constant(name + ".shape", e.reshape_dims(dims))});
-}
-
-/// In the file's order, [N, C, H, W] or [N, C].
-Ints file_dims(const Shape& s) {
-  return s.dims() == 4 ? Ints{s[0], s[3], s[1], s[2]} : Ints(s.begin(), s.end());
-}
-
-/// The groups of a value's channels side by side: [N, groups, C / groups, pixels].
-std::string apart(Exporter& e, const std::string& name, const std::string& x, const Shape& s,
-                  int64_t groups) {
-  const int64_t pixels = s.numel() / s[0] / s.dim(-1);
-  return reshaped(e, name, x, {s[0], groups, s.dim(-1) / groups, pixels});
+/// A convolution of single pixels in groups, all of its weights the same number: images stay
+/// images, which a reshape into groups would not, and every runtime and importer knows it.
+std::string uniform_conv(Exporter& e, const std::string& name, const std::string& x,
+                         const Shape& weight, int64_t groups, float value) {
+  const std::string w = e.out().constant(name + ".weight", Tensor::full(weight, value));
+  return e.out().node("Conv", name, {x, w}, {{"group", groups}});
 }
 
 std::string mean_abs(Exporter& e, int i) {
   const Graph::Node& n = e.node(i);
-  const std::string x = e.out().node("Abs", n.name + ".abs", {e.arg(i)});
   const auto groups = n.get<int64_t>("groups");
+  const std::string x = e.out().node("Abs", n.name + ".abs", {e.arg(i)});
   if (groups == 1) return reduce(e, n.name, "ReduceMean", x, {1}, true);
-  const std::string parts = apart(e, n.name + ".apart", x, e.node(e.input(i, 0)).shape, groups);
-  const std::string means = reduce(e, n.name + ".means", "ReduceMean", parts, {2}, true);
-  return reshaped(e, n.name, means, file_dims(n.shape));
+  if (n.shape.dims() != 4) e.refuse(i, "groups of what is no image");
+  const int64_t each = e.node(e.input(i, 0)).shape.dim(-1) / groups;
+  const float share = 1.0f / static_cast<float>(each);
+  return uniform_conv(e, n.name, x, {groups, each, 1, 1}, groups, share);
 }
 
 std::string scale_rows(Exporter& e, int i) {
   const Graph::Node& n = e.node(i);
-  const Shape& scales = e.node(e.input(i, 1)).shape;
-  const int64_t groups = scales.dim(-1);
-  if (groups == 1) return e.out().node("Mul", n.name, {e.arg(i), e.arg(i, 1)});
-  const std::string parts = apart(e, n.name + ".apart", e.arg(i), n.shape, groups);
-  const std::string k = apart(e, n.name + ".scales", e.arg(i, 1), scales, groups);
-  const std::string y = e.out().node("Mul", n.name + ".scaled", {parts, k});
-  return reshaped(e, n.name, y, file_dims(n.shape));
+  const int64_t groups = e.node(e.input(i, 1)).shape.dim(-1), channels = n.shape.dim(-1);
+  std::string k = e.arg(i, 1);
+  if (groups > 1) {
+    if (n.shape.dims() != 4) e.refuse(i, "groups of what is no image");
+    k = uniform_conv(e, n.name + ".scales", k, {channels, 1, 1, 1}, groups, 1);
+  }
+  return e.out().node("Mul", n.name, {e.arg(i), k});
 }
 
 std::string over_last_axis(Exporter& e, int i, const char* op) {

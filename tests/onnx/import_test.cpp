@@ -85,9 +85,6 @@ TEST_CASE("onnx import: quantized networks, up to values that fall between two c
     for (const char* scheme : {"uniform:W8A8,keep=none", "lsq:W4A4", "pact:W4A4", "iao:W8A8",
                                "wbab:W2A2", "wbab:W3A3", "wqaq:W4A4", "wbab:W2A2,xnor=on"}) {
       if (*scheme == 'w' && !c.name.starts_with("nin")) continue;
-      const bool apart =
-          c.name == "nin_gc" && std::string(scheme).find("xnor") != std::string::npos;
-      if (apart) continue;  // the scales of groups are reshaped to what is no image
       CAPTURE(test::title(c));
       CAPTURE(scheme);
       nn::Layer model = test::zoo_model(c), plain = model;
