@@ -74,10 +74,11 @@ for name in "${names[@]}"; do
   case $name in
     resnet20 | resnet20-blocks | resnet56 | resnet56-blocks)
       model=${name%-blocks}
-      [[ $name != resnet20-blocks ]] || teacher
+      [[ $name != *-blocks ]] || teacher
       recipe "$name" "$weights/$model-cifar10.safetensors"
       whole "$model"
       refined=("$runs/$name"/*-refined/best.safetensors)
+      [[ $name != *-blocks ]] || refined=("$runs/$name/final.safetensors")
       speed "$name" "$runs/$model-whole.safetensors" "${refined[0]}"
       ;;
     lenet5) recipe lenet5 ;;
