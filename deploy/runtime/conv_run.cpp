@@ -234,11 +234,8 @@ void Conv::run(int64_t unit, const uint8_t* x, uint8_t* y, std::vector<uint32_t>
   const Source s = source(u, x, scratch);
   for (int64_t g = 0; g < groups_; ++g) {
     const std::vector<int32_t> sums = window_sums(u, s, g);
-    for (int64_t p = 0; p < panels_of_group_;) {
-      const int64_t panels = even_share(panels_of_group_ - p, kernels::active().panels);
-      run_panels(u, s, g, p, panels, sums, y);
-      p += panels;
-    }
+    for_shares(0, panels_of_group_, kernels::active().panels,
+               [&](int64_t p, int64_t panels) { run_panels(u, s, g, p, panels, sums, y); });
   }
 }
 
