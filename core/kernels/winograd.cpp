@@ -167,16 +167,52 @@ HWY_INLINE void Transform(Get get, Put put, Line line) {
   }
 }
 
-template <int A>
-HWY_INLINE void Input(int m, const float* x, const TileRow& row, int64_t plane, float* v) {
-  for (int64_t t = 0; t < row.tiles; ++t, x += m * row.channels, v += row.channels) {
+/// Rows and columns of a tile that lie inside of the image.
+struct Inside {
+  int row_begin, row_end, col_begin, col_end;
+  HWY_INLINE bool has(int i, int j) const {
+    return i >= row_begin && i < row_end && j >= col_begin && j < col_end;
+  }
+};
+HWY_INLINE int Clamp(int64_t at, int size) {
+  return static_cast<int>(at < 0 ? 0 : at < size ? at : size);
+}
+
+/// f(get, first channel, tile) for the vectors of all tiles, S pixels in size and `step` apart:
+/// get(i, j) is a pixel of the tile. Meanwhile the rows come that the next row of tiles reads
+/// beyond these: rows of a tile are too short for the processor to foresee more.
+template <int S, class F>
+HWY_INLINE void ForTiles(const TileRow& row, int step, F f) {
+  const int64_t line = row.width * row.channels;
+  const int row_begin = Clamp(-row.row, S), row_end = Clamp(row.height - row.row, S);
+  for (int64_t t = 0; t < row.tiles; ++t) {
+    const int64_t col = row.col + t * step;
+    const Inside in{row_begin, row_end, Clamp(-col, S), Clamp(row.width - col, S)};
+    const int64_t corner = row.row * line + col * row.channels;
+    const bool whole = in.has(0, 0) && in.has(S - 1, S - 1);
     ForChannels(row.channels, [&](auto lane, int64_t c) HWY_ATTR {
-      Transform<A, A>(
-          [&](int i, int j) HWY_ATTR { return lane.load(x + i * row.line + j * row.channels + c); },
-          [&](int i, int j, Vf u) HWY_ATTR { lane.store(u, v + (i * A + j) * plane + c); },
-          [](const Vf(&in)[A], Vf(&out)[A]) HWY_ATTR { InputLine(in, out); });
+      const auto place = [&](int i, int j) HWY_ATTR {
+        return row.image + (corner + i * line + j * row.channels + c);
+      };
+      const auto pixel = [&](int i, int j) HWY_ATTR { return lane.load(place(i, j)); };
+      const auto part = [&](int i, int j)
+                            HWY_ATTR { return in.has(i, j) ? pixel(i, j) : hn::Zero(D()); };
+      for (int i = S; i < S + step; ++i) {
+        for (int j = 0; j < step; ++j) __builtin_prefetch(place(i, j), 0, 3);
+      }
+      whole ? f(pixel, lane, c, t) : f(part, lane, c, t);
     });
   }
+}
+
+template <int A>
+HWY_INLINE void Input(int m, const TileRow& row, int64_t plane, float* v) {
+  ForTiles<A>(row, m, [&](auto get, auto lane, int64_t c, int64_t tile) HWY_ATTR {
+    float* to = v + tile * row.channels + c;
+    Transform<A, A>(
+        get, [&](int i, int j, Vf u) HWY_ATTR { lane.store(u, to + (i * A + j) * plane); },
+        [](const Vf(&in)[A], Vf(&out)[A]) HWY_ATTR { InputLine(in, out); });
+  });
 }
 
 template <int A, int R>
@@ -190,16 +226,13 @@ HWY_INLINE void Weight(const float* packed, int64_t count, float* u) {
 }
 
 template <int A, int M>
-HWY_INLINE void OutputGrad(const float* dy, const TileRow& row, int64_t plane, float* z) {
-  for (int64_t t = 0; t < row.tiles; ++t, dy += M * row.channels, z += row.channels) {
-    ForChannels(row.channels, [&](auto lane, int64_t c) HWY_ATTR {
-      Transform<M, A>([&](int i, int j)
-                          HWY_ATTR { return lane.load(dy + i * row.line + j * row.channels + c); },
-                      [&](int i, int j, Vf u)
-                          HWY_ATTR { lane.store(u, z + (i * A + j) * plane + c); },
-                      [](const Vf(&in)[M], Vf(&out)[A]) HWY_ATTR { OutputGradLine(in, out); });
-    });
-  }
+HWY_INLINE void OutputGrad(const TileRow& row, int64_t plane, float* z) {
+  ForTiles<M>(row, M, [&](auto get, auto lane, int64_t c, int64_t tile) HWY_ATTR {
+    float* to = z + tile * row.channels + c;
+    Transform<M, A>(
+        get, [&](int i, int j, Vf u) HWY_ATTR { lane.store(u, to + (i * A + j) * plane); },
+        [](const Vf(&in)[M], Vf(&out)[A]) HWY_ATTR { OutputGradLine(in, out); });
+  });
 }
 
 template <int A, int R>
@@ -219,6 +252,9 @@ HWY_INLINE void Output(const WinogradOutput& o) {
     float* y = o.y + t * M * o.y_pixel;
     const int64_t columns = o.columns - t * M;
     ForChannels(o.channels, [&](auto lane, int64_t c) HWY_ATTR {
+      for (int i = M; i < 2 * M; ++i) {  // where the next row of tiles goes
+        for (int j = 0; j < M; ++j) __builtin_prefetch(y + i * o.y_row + j * o.y_pixel + c, 1, 3);
+      }
       const Vf bias = lane.load(o.bias + c);
       Transform<A, M>([&](int i, int j)
                           HWY_ATTR { return lane.load(products + (i * A + j) * o.plane + c); },
@@ -232,9 +268,9 @@ HWY_INLINE void Output(const WinogradOutput& o) {
   }
 }
 
-void WinogradInput(WinogradKind kind, const float* x, const TileRow& row, int64_t plane, float* v) {
-  if (kind.alpha() == 4) return Input<4>(kind.m, x, row, plane, v);
-  Input<6>(kind.m, x, row, plane, v);
+void WinogradInput(WinogradKind kind, const TileRow& row, int64_t plane, float* v) {
+  if (kind.alpha() == 4) return Input<4>(kind.m, row, plane, v);
+  Input<6>(kind.m, row, plane, v);
 }
 
 void WinogradWeight(WinogradKind kind, const float* packed, int64_t count, float* u) {
@@ -249,11 +285,10 @@ void WinogradOutputs(WinogradKind kind, const WinogradOutput& o) {
   Output<6, 2>(o);
 }
 
-void WinogradOutputGrad(WinogradKind kind, const float* dy, const TileRow& row, int64_t plane,
-                        float* z) {
-  if (kind.alpha() == 4) return OutputGrad<4, 2>(dy, row, plane, z);
-  if (kind.m == 4) return OutputGrad<6, 4>(dy, row, plane, z);
-  OutputGrad<6, 2>(dy, row, plane, z);
+void WinogradOutputGrad(WinogradKind kind, const TileRow& row, int64_t plane, float* z) {
+  if (kind.alpha() == 4) return OutputGrad<4, 2>(row, plane, z);
+  if (kind.m == 4) return OutputGrad<6, 4>(row, plane, z);
+  OutputGrad<6, 2>(row, plane, z);
 }
 
 void WinogradWeightGrad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
@@ -275,9 +310,8 @@ HWY_EXPORT(WinogradOutputs);
 HWY_EXPORT(WinogradOutputGrad);
 HWY_EXPORT(WinogradWeightGrad);
 
-void winograd_input(WinogradKind kind, const float* x, const TileRow& row, int64_t plane,
-                    float* v) noexcept {
-  HWY_DYNAMIC_DISPATCH(WinogradInput)(kind, x, row, plane, v);
+void winograd_input(WinogradKind kind, const TileRow& row, int64_t plane, float* v) noexcept {
+  HWY_DYNAMIC_DISPATCH(WinogradInput)(kind, row, plane, v);
 }
 
 void winograd_weight(WinogradKind kind, const float* packed, int64_t count, float* u) noexcept {
@@ -288,9 +322,8 @@ void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept {
   HWY_DYNAMIC_DISPATCH(WinogradOutputs)(kind, out);
 }
 
-void winograd_output_grad(WinogradKind kind, const float* dy, const TileRow& row, int64_t plane,
-                          float* z) noexcept {
-  HWY_DYNAMIC_DISPATCH(WinogradOutputGrad)(kind, dy, row, plane, z);
+void winograd_output_grad(WinogradKind kind, const TileRow& row, int64_t plane, float* z) noexcept {
+  HWY_DYNAMIC_DISPATCH(WinogradOutputGrad)(kind, row, plane, z);
 }
 
 void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int64_t count,

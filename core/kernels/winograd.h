@@ -36,13 +36,14 @@ constexpr int64_t winograd_plane(int64_t floats) {
   return ((floats + kLine - 1) / kLine | 1) * kLine;
 }
 
-/// A row of tiles in memory, m pixels apart: channels side by side, image rows `line` floats apart.
+/// A row of tiles, m pixels apart, where the image lies in memory; what is outside of it is zero.
 struct TileRow {
-  int64_t tiles, line, channels;
+  const float* image;               // [height, width, channels]
+  int64_t height, width, channels;  // of the image
+  int64_t row, col, tiles;          // the first tile's corner, and how many
 };
 /// v[point * plane + tile * channels + c] = B^T d B
-void winograd_input(WinogradKind kind, const float* x, const TileRow& row, int64_t plane,
-                    float* v) noexcept;
+void winograd_input(WinogradKind kind, const TileRow& row, int64_t plane, float* v) noexcept;
 /// u[point * count + i] = G g G^T, taps g at packed[tap * count + i], i < count.
 void winograd_weight(WinogradKind kind, const float* packed, int64_t count, float* u) noexcept;
 /// y = A^T m A + bias for `channels` channels of a row of tiles; rows x columns pixels of it lie
@@ -59,8 +60,7 @@ struct WinogradOutput {
 void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept;
 
 /// z[point * plane + tile * channels + c] = A dy A^T
-void winograd_output_grad(WinogradKind kind, const float* dy, const TileRow& row, int64_t plane,
-                          float* z) noexcept;
+void winograd_output_grad(WinogradKind kind, const TileRow& row, int64_t plane, float* z) noexcept;
 /// dw[tap * count + i] = G^T du G for du at du[point * plane + i], i < count.
 void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
                           float* dw) noexcept;

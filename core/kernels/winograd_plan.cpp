@@ -19,18 +19,37 @@ int64_t tiles_of_batch(int64_t tiles, int64_t weights) {
   return std::clamp(tiles / kFewBatches, kBatchTiles, kBigBatchTiles);
 }
 
+/// Rows of an image as tiles read them: where they lie, or computed into scratch.
+struct ImageRows {
+  int64_t begin = 0;  // the first row that is there
+  TileRow tiles;
+
+  /// Rows [from, to) of the image that begins at pixel `first`, as far as they exist.
+  ImageRows(const GatherProblem& p, const Source& x, int64_t first, int64_t from, int64_t to,
+            Scratch& scratch) noexcept
+      : tiles{x.x + first * p.channels, p.height, p.width, p.channels, 0, 0, 0} {
+    if (x.stored()) return;
+    begin = std::clamp<int64_t>(from, 0, p.height);
+    tiles.height = std::clamp<int64_t>(to, begin, p.height) - begin;
+    const int64_t pixels = tiles.height * p.width;
+    float* computed = scratch.floats(pixels * p.channels);
+    x.load(first + begin * p.width, pixels, p.channels, computed);
+    tiles.image = computed;
+  }
+};
+
 /// Transforms the tiles of one image's rows [row, row + rows) of tiles into v [points][tiles][C].
 void transform_rows(const WinogradPlan& plan, const Source& x, int64_t first, int64_t row,
-                    int64_t rows, float* copied, int64_t plane, float* v) noexcept {
+                    int64_t rows, int64_t plane, float* v) noexcept {
   const GatherProblem& p = plan.p;
-  const WinogradKind kind = plan.kind;
-  const int64_t cols = plan.tiles_w * kind.m + kind.r - 1, line = cols * p.channels;
-  copy_crop(x,
-            {first, p.height, p.width, p.channels, row * kind.m - p.top, -p.left,
-             rows * kind.m + kind.r - 1, cols},
-            copied);
+  const int m = plan.kind.m;
+  const int64_t top = row * m - p.top;
+  Scratch scratch;
+  ImageRows image(p, x, first, top, top + rows * m + plan.kind.r - 1, scratch);
+  image.tiles.col = -p.left, image.tiles.tiles = plan.tiles_w;
   for (int64_t i = 0; i < rows; ++i, v += plan.tiles_w * p.channels) {
-    winograd_input(kind, copied + i * kind.m * line, {plan.tiles_w, line, p.channels}, plane, v);
+    image.tiles.row = top + i * m - image.begin;
+    winograd_input(plan.kind, image.tiles, plane, v);
   }
 }
 
@@ -137,15 +156,10 @@ WinogradPlan::Batch WinogradPlan::batch(int64_t index) const {
 
 void winograd_batch_input(const WinogradPlan& plan, int64_t index, const Source& x,
                           int64_t image_pixels, int64_t plane, float* v) noexcept {
-  const int64_t channels = plan.p.channels;
   const WinogradPlan::Batch b = plan.batch(index);
-  const int64_t halo = plan.kind.r - 1;
-  Scratch scratch;
-  float* copied = scratch.floats((b.tile_rows * plan.kind.m + halo) *
-                                 (plan.tiles_w * plan.kind.m + halo) * channels);
   for (int64_t i = 0; i < b.images; ++i) {
-    transform_rows(plan, x, (b.image + i) * image_pixels, b.tile_row, b.tile_rows, copied, plane,
-                   v + i * b.tile_rows * plan.tiles_w * channels);
+    transform_rows(plan, x, (b.image + i) * image_pixels, b.tile_row, b.tile_rows, plane,
+                   v + i * b.tile_rows * plan.tiles_w * plan.p.channels);
   }
 }
 
@@ -154,17 +168,11 @@ void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const f
   const GatherProblem& p = plan.p;
   const int m = plan.kind.m;
   const WinogradPlan::Batch b = plan.batch(index);
-  const int64_t cols = plan.tiles_w * m, line = cols * channels;
-  Scratch scratch;
-  float* copied = scratch.floats(b.tile_rows * m * line);
-  for (int64_t image = b.image; image < b.image + b.images; ++image) {
-    copy_crop({dy},
-              {image * p.rows * p.cols, p.rows, p.cols, channels, b.tile_row * m, 0,
-               b.tile_rows * m, cols},
-              copied);
-    for (int64_t i = 0; i < b.tile_rows; ++i, z += plan.tiles_w * channels) {
-      winograd_output_grad(plan.kind, copied + i * m * line, {plan.tiles_w, line, channels}, plane,
-                           z);
+  for (int64_t i = 0; i < b.images; ++i) {
+    const float* image = dy + (b.image + i) * p.rows * p.cols * channels;
+    TileRow tiles{image, p.rows, p.cols, channels, b.tile_row * m, 0, plan.tiles_w};
+    for (int64_t row = 0; row < b.tile_rows; ++row, tiles.row += m, z += plan.tiles_w * channels) {
+      winograd_output_grad(plan.kind, tiles, plane, z);
     }
   }
 }
