@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/kernels/pool.h"
+#include "core/scratch.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/pool.cpp"
 #include "hwy/foreach_target.h"
@@ -166,12 +167,16 @@ template <bool kToWindows>
 void AvgAlongRow(const float* from, PoolAxis::Span rows, const PoolGeometry& g, float* to) {
   const int64_t n = (kToWindows ? g.w.out : g.w.in) * g.channels;
   const int64_t line = (kToWindows ? g.w.in : g.w.out) * g.channels;
-  std::memset(to, 0, static_cast<size_t>(n) * sizeof(float));
+  Scratch scratch;
+  float* column = scratch.floats(line);  // rows added up, once for all taps
+  std::memset(column, 0, static_cast<size_t>(line) * sizeof(float));
   for (int64_t i = rows.begin; i < rows.end; ++i) {
-    for (int64_t t = 0; t < g.w.kernel; ++t) {
-      AddTap<kToWindows>(g.w, t, g.channels, from + i * line, to);
-    }
+    Map(
+        D(), column, line, [](auto sum, auto v) HWY_ATTR { return hn::Add(sum, v); }, column,
+        from + i * line);
   }
+  std::memset(to, 0, static_cast<size_t>(n) * sizeof(float));
+  for (int64_t t = 0; t < g.w.kernel; ++t) AddTap<kToWindows>(g.w, t, g.channels, column, to);
   const V divisor = hn::Set(D(), static_cast<float>(g.h.kernel * g.w.kernel));
   Map(
       D(), to, n, [&](auto v) HWY_ATTR { return hn::Div(v, divisor); }, to);

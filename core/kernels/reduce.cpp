@@ -17,7 +17,7 @@ namespace pare::kernels::HWY_NAMESPACE {
 using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
 
-/// sum term(in[i] ...) of at most kBlock values, in four chains per lane.
+/// sum term(in[i] ...) of a block of values, in four chains per lane.
 template <class Term, class... In>
 HWY_INLINE float SumBlock(D d, int64_t n, Term term, const In*... in) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -39,11 +39,11 @@ HWY_INLINE float SumBlock(D d, int64_t n, Term term, const In*... in) {
 
 template <class Term, class... In>
 HWY_INLINE double SumRow(int64_t n, Term term, const In*... in) {
-  constexpr int64_t kBlock = 2048;
   const D d;
+  const int64_t block = 64 * static_cast<int64_t>(hn::Lanes(d));  // chains of 16
   double total = 0;
-  for (int64_t i = 0; i < n; i += kBlock) {
-    total += static_cast<double>(SumBlock(d, std::min(kBlock, n - i), term, (in + i)...));
+  for (int64_t i = 0; i < n; i += block) {
+    total += static_cast<double>(SumBlock(d, std::min(block, n - i), term, (in + i)...));
   }
   return total;
 }

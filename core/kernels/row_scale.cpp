@@ -1,5 +1,7 @@
 #include "core/kernels/row_scale.h"
 
+#include <algorithm>
+
 #include "core/kernels/highway.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/row_scale.cpp"
@@ -51,13 +53,23 @@ void ScaleRows(const GroupedRows& r, const float* x, const float* k, float* y) {
 void ScaleRowsGrad(const GroupedRows& r, const float* y, const float* k, const float* dy, float* dx,
                    float* dk) {
   const hn::ScalableTag<float> d;
-  for (int64_t i = 0; i < r.rows * r.groups; ++i) {
-    const int64_t at = i * r.n;
-    const float sum = SumOver(
-        d, r.n, [](auto u, auto v) HWY_ATTR { return hn::Mul(u, v); }, dy + at, y + at);
-    dk[i] = k[i] == 0 ? 0 : sum / k[i];
-    ScaleRows({1, 1, r.n}, dy + at, k + i, dx + at);  // while the row is in cache
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), count = r.rows * r.groups;
+  for (int64_t i = 0; i < count; ++i, y += r.n, dy += r.n, dx += r.n) {
+    const auto scale = hn::Set(d, k[i]);
+    auto sum = hn::Zero(d);
+    for (int64_t c = 0; c < r.n; c += lanes) {
+      const size_t width = static_cast<size_t>(std::min(lanes, r.n - c));
+      const auto g = LoadFirst(d, dy + c, width);
+      sum = hn::MulAdd(g, LoadFirst(d, y + c, width), sum);
+      StoreFirst(hn::Mul(g, scale), d, dx + c, width);
+    }
+    dk[i] = hn::GetLane(hn::SumOfLanes(d, sum));
   }
+  Map(
+      d, dk, count,
+      [&](auto sum, auto scale)
+          HWY_ATTR { return hn::IfThenZeroElse(hn::Eq(scale, hn::Zero(d)), hn::Div(sum, scale)); },
+      dk, k);
 }
 
 }  // namespace pare::kernels::HWY_NAMESPACE

@@ -54,19 +54,39 @@ GridPtr grid_of(const Pointwise& f) {
 
 const char* word(Rounding r) { return r == Rounding::half_even ? "half_even" : "half_away"; }
 
-/// Element by element, x where it lies or while it is computed.
-Tensor forward(const Pointwise& f, const Tensor& x) {
-  Tensor y = Tensor::uninit(x.shape());
-  float* py = y.data();
+/// Element by element into y, x where it lies or while it is computed.
+void apply(const Pointwise& f, const Tensor& x, float* y) {
   if (pending_blocks(x) > 0) {
     const int64_t C = x.dim(-1);
     settle(x,
-           [&](const Block& b) { kernels::pointwise(f, b.values, py + b.first * C, b.rows * C); });
-    return y;
+           [&](const Block& b) { kernels::pointwise(f, b.values, y + b.first * C, b.rows * C); });
+    return;
   }
   const float* px = x.data();
   parallel_for(x.numel(), kGrain,
-               [&](Range r) { kernels::pointwise(f, px + r.begin, py + r.begin, r.size()); });
+               [&](Range r) { kernels::pointwise(f, px + r.begin, y + r.begin, r.size()); });
+}
+
+/// What a convolution reads with one instruction more than x, which its own derivative needs in
+/// memory anyway: computed by whoever reads it.
+struct Applied final : Deferred {
+  Applied(const Pointwise& function, const Tensor& input) : f(function), x(input.detach()) {}
+  void run(float* y) const override { apply(f, x, y); }
+  std::optional<kernels::Source> source() const override {
+    return kernels::Source{.x = x.data(), .f = f};
+  }
+  Pointwise f;
+  Tensor x;
+};
+
+Tensor forward(const Pointwise& f, const Tensor& x) {
+  const bool quantizes =
+      f.kind == Kind::sign || f.kind == Kind::ternary || f.kind == Kind::quantize;
+  if (quantizes && fusion_enabled()) {
+    return Tensor::deferred(x.shape(), std::make_shared<Applied>(f, x), {x});
+  }
+  Tensor y = Tensor::uninit(x.shape());
+  apply(f, x, y.data());
   return y;
 }
 

@@ -168,25 +168,39 @@ TEST_CASE("a pass that copies its input computes the pending values itself") {
        [](const Tensor& a) { return max_pool2d(a, {.kernel = 3, .stride = 2, .pad = 1}); }},
       {"channel_shuffle", [](const Tensor& a) { return channel_shuffle(a, 3); }},
   };
+  using Maker = std::function<Tensor(const Tensor&)>;
+  const std::vector<std::pair<const char*, Maker>> makers = {
+      {"relu(batch_norm)",
+       [](const Tensor& x) {
+         Tensor mean = Tensor::zeros({21}), var = Tensor::ones({21});
+         return relu(batch_norm(x, {}, {}, mean, var));
+       }},
+      {"sign", [](const Tensor& x) { return sign(x); }},
+      {"ternary",
+       [](const Tensor& x) { return pointwise({.kind = Pointwise::Kind::ternary, .a = 0.5f}, x); }},
+      {"quantize", [](const Tensor& x) { return pointwise(kFourBits, x); }},
+  };
   for (const auto& item : consumers) {
-    const std::string name = item.first;
-    CAPTURE(name);
-    const auto run = [&](bool fused) {
-      set_fusion(fused);
-      Rng rng(9);
-      const Tensor x = Tensor::normal({3, 19, 7, 21}, rng, 0.5f, 2.0f).requires_grad_();
-      Tensor mean = Tensor::zeros({21}), var = Tensor::ones({21});
-      const Tensor a = relu(batch_norm(x, {}, {}, mean, var));
-      const Tensor y = item.second(a);
-      y.data();
-      CHECK(static_cast<bool>(a.pending()) == fused);
-      y.backward(Tensor::normal(y.shape(), rng));
-      set_fusion(true);
-      return std::pair{y.detach(), x.grad()};
-    };
-    const auto fused = run(true), plain = run(false);
-    CHECK(fused.first == plain.first);
-    CHECK(gap(fused.second, plain.second) < 2e-6);
+    for (const auto& maker : makers) {
+      const std::string name = item.first, made = maker.first;
+      CAPTURE(name);
+      CAPTURE(made);
+      const auto run = [&](bool fused) {
+        set_fusion(fused);
+        Rng rng(9);
+        const Tensor x = Tensor::normal({3, 19, 7, 21}, rng, 0.5f, 2.0f).requires_grad_();
+        const Tensor a = maker.second(x);
+        const Tensor y = item.second(a);
+        y.data();
+        CHECK(static_cast<bool>(a.pending()) == fused);
+        y.backward(Tensor::normal(y.shape(), rng));
+        set_fusion(true);
+        return std::pair{y.detach(), x.grad()};
+      };
+      const auto fused = run(true), plain = run(false);
+      CHECK(fused.first == plain.first);
+      CHECK(gap(fused.second, plain.second) < 2e-6);
+    }
   }
 }
 
