@@ -84,8 +84,9 @@ void Lowering::thresholds(const Node& n, const PackedWeight& w, int in, const Ch
   const int32_t largest = x.type == Type::bits ? 1 : std::max(x.zero, 255 - x.zero);
   for (int64_t c = 0; c < n.c; ++c) {
     int64_t total = 0;
-    for (int64_t k = 0; k < w.n; ++k)
+    for (int64_t k = 0; k < w.n; ++k) {
       total += std::abs(int{w.values[static_cast<size_t>(c * w.n + k)]});
+    }
     const auto most = static_cast<int32_t>(total * largest);
     const auto by = static_cast<float>(worth(w, in, c));
     const float bias = n.bias ? n.bias.data()[c] : 0.0f;

@@ -93,7 +93,9 @@ Report apply(nn::Layer& model, const Scheme& s, const Tensor& example) {
   if (replaces) check_replaceable(model);
   Report report = attach(model, [&](const LayerInfo& info) -> Spec {
     if (kept(s.keep, info)) return {};
-    const auto input = replaces ? std::nullopt : spec_of(s, Role::activation, info);
+    // In place of nonlinearities no quantizer sees what the first layer reads, the images.
+    const bool own_input = !replaces || (info.first() && s.edge_input);
+    const auto input = own_input ? spec_of(s, Role::activation, info) : std::nullopt;
     return {.weight = made(spec_of(s, Role::weight, info), info.site()),
             .input = made(input, info.site()),
             .xnor_scale = s.xnor};

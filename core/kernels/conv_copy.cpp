@@ -73,37 +73,41 @@ bool copy_crop_quads(const Source& x, const ByteCode& code, const Crop& w, float
   return inside;
 }
 
-void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
-                const Panel& panel, int lanes, float* to) noexcept {
+namespace {
+
+/// A panel of words that hold `step` channels each: word(where the first one's weight lies, how
+/// many of them there are).
+template <class Word>
+void pack_words(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
+                const Panel& panel, int lanes, int64_t step, float* to, Word&& word) {
   const int64_t width = panel.vectors * lanes;
   for (int64_t r = 0; r < taps_h; ++r) {
     for (int64_t c = 0; c < taps_w; ++c) {
       const float* tap = from.base + r * from.tap_h + c * from.tap_w + panel.begin * from.output;
-      for (int64_t k = 0; k < channels; ++k, to += width) {
+      for (int64_t k = 0; k < channels; k += step, to += width) {
         const float* row = tap + k * from.channel;
-        for (int64_t n = 0; n < panel.cols; ++n) to[n] = row[n * from.output];
+        const int64_t there = std::min(step, channels - k);
+        for (int64_t n = 0; n < panel.cols; ++n) to[n] = word(row + n * from.output, there);
         for (int64_t n = panel.cols; n < width; ++n) to[n] = 0.0f;
       }
     }
   }
 }
 
+}  // namespace
+
+void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
+                const Panel& panel, int lanes, float* to) noexcept {
+  pack_words(from, taps_h, taps_w, channels, panel, lanes, 1, to,
+             [](const float* w, int64_t) { return *w; });
+}
+
 void pack_panel_pairs(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
                       const Panel& panel, int lanes, float* to) noexcept {
-  const int64_t width = panel.vectors * lanes;
-  for (int64_t r = 0; r < taps_h; ++r) {
-    for (int64_t c = 0; c < taps_w; ++c) {
-      const float* tap = from.base + r * from.tap_h + c * from.tap_w + panel.begin * from.output;
-      for (int64_t k = 0; k < channels; k += 2, to += width) {
-        const float *first = tap + k * from.channel, *second = first + from.channel;
-        const bool lonely = k + 1 == channels;
-        for (int64_t n = 0; n < panel.cols; ++n) {
-          to[n] = bf16_pair(first[n * from.output], lonely ? 0.0f : second[n * from.output]);
-        }
-        for (int64_t n = panel.cols; n < width; ++n) to[n] = 0.0f;
-      }
-    }
-  }
+  pack_words(from, taps_h, taps_w, channels, panel, lanes, 2, to,
+             [next = from.channel](const float* w, int64_t there) {
+               return bf16_pair(*w, there > 1 ? w[next] : 0.0f);
+             });
 }
 
 bool pack_panel_quads(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,

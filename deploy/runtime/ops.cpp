@@ -53,20 +53,28 @@ void add(const Piece& p) {
   }
 }
 
-void mul(const Piece& p) {
-  const int64_t c = p.in().c;
-  for (int64_t i = p.begin; i < p.end; ++i) {
-    p.to()[i] = limited(p.floats(0)[i] * p.floats(1)[i % c], p.op.finish);
+/// f(element, channel), without a division for each.
+template <class F>
+void for_each_value(const Piece& p, F&& f) {
+  const int64_t channels = p.in().c;
+  for (int64_t i = p.begin, c = p.begin % channels; i < p.end; ++i) {
+    f(i, c);
+    if (++c == channels) c = 0;
   }
+}
+
+void mul(const Piece& p) {
+  for_each_value(p, [&](int64_t i, int64_t c) {
+    p.to()[i] = limited(p.floats(0)[i] * p.floats(1)[c], p.op.finish);
+  });
 }
 
 void affine(const Piece& p) {
   const Finish& f = p.op.finish;
-  const int64_t c = p.in().c;
-  for (int64_t i = p.begin; i < p.end; ++i) {
-    const auto channel = static_cast<size_t>(i % c);
+  for_each_value(p, [&](int64_t i, int64_t c) {
+    const auto channel = static_cast<size_t>(c);
     p.to()[i] = limited(p.floats()[i] * f.scale[channel] + f.bias[channel], f);
-  }
+  });
 }
 
 void encode(const Piece& p) {

@@ -299,6 +299,17 @@ TEST_CASE("apply: which layers stay float is up to keep") {
   CHECK(quantizers(model).weights.empty());  // found before anything was changed
 }
 
+TEST_CASE("apply: in place of nonlinearities, edges still quantize the images") {
+  nn::Layer model = small("nin");
+  quant::apply(model, parse_scheme("wbab:W2A2,edges=uniform:8,place=act"));
+  for (const quant::LayerInfo& info : quant::layers(model)) {
+    CAPTURE(info.path);
+    const auto* input = info.conv->input_fn.as<quant::Quantizer>();
+    CHECK(static_cast<bool>(input) == info.first());
+    if (input) CHECK(input->bits() == 8);
+  }
+}
+
 TEST_CASE("apply: some layers have bits of their own") {
   nn::Layer model = small("resnet20");
   quant::apply(model, parse_scheme("W=uniform:4,A=uniform:4,edges=uniform:8,"
