@@ -3,8 +3,13 @@
 #include "core/kernels/winograd.h"
 
 #include <doctest/doctest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <cstring>
 
 #include "core/kernels/isa.h"
 #include "core/kernels/ref_conv.h"
@@ -47,6 +52,34 @@ const ConvShape kShapes[] = {
 /// alpha 4 as the direct sum; the constants of alpha 6 cost a digit: worst seen 6e-6.
 double tolerance(const WinogradKind& kind) { return kind.alpha() == 4 ? 3e-6 : 1.5e-5; }
 
+/// An image that lies against a page which nobody may touch, in front of it or behind it.
+class Guarded {
+ public:
+  Guarded(const Tensor& image, bool in_front) {
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    const size_t bytes = static_cast<size_t>(image.numel()) * sizeof(float);
+    const size_t inside = (bytes + page - 1) / page * page;
+    size_ = inside + 2 * page;
+    memory_ = static_cast<std::byte*>(
+        mmap(nullptr, size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    REQUIRE(memory_ != MAP_FAILED);
+    REQUIRE(mprotect(memory_ + page, inside, PROT_READ | PROT_WRITE) == 0);
+    std::byte* at = memory_ + page + (in_front ? 0 : inside - bytes);
+    std::memcpy(at, image.data(), bytes);
+    values_ = reinterpret_cast<const float*>(at);
+  }
+  ~Guarded() { munmap(memory_, size_); }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+
+  const float* values() const { return values_; }
+
+ private:
+  std::byte* memory_;
+  size_t size_;
+  const float* values_;
+};
+
 }  // namespace
 
 TEST_CASE("Winograd's passes equal the definition") {
@@ -81,6 +114,53 @@ TEST_CASE("Winograd's passes equal the definition") {
         const Tensor dw = winograd_weight_gradient(s, kind, x, dy, w.shape(), &db);
         CHECK(gap(dw, want_dw) < tolerance(kind));
         CHECK(gap(db, want_db) < 1e-6);
+      }
+    }
+  }
+  force_isa(before);
+}
+
+TEST_CASE(
+    "Winograd's transforms take zeros where a tile leaves the image, and touch nothing there") {
+  const Isa before = active_isa();
+  for (Isa isa : supported_isas()) {
+    force_isa(isa);
+    for (const WinogradKind& kind : {WinogradKind{2, 3}, WinogradKind{4, 3}, WinogradKind{2, 5}}) {
+      for (int64_t channels : {5, 16, 37}) {
+        CAPTURE(kind.m);
+        CAPTURE(channels);
+        constexpr int64_t kHeight = 7, kWidth = 6;
+        const int64_t tiles = kernels::ceil_div(kWidth, kind.m), pad = kind.r / 2;
+        const int64_t border = kind.alpha(), plane = tiles * channels;
+        Rng rng(8);
+        const Tensor image = Tensor::normal({kHeight, kWidth, channels}, rng);
+        Tensor wide = Tensor::zeros({kHeight + 2 * border, kWidth + 2 * border, channels});
+        for (int64_t row = 0; row < kHeight; ++row) {
+          std::copy_n(image.data() + row * kWidth * channels, kWidth * channels,
+                      wide.data() + ((row + border) * wide.dim(1) + border) * channels);
+        }
+        for (bool in_front : {true, false}) {
+          const Guarded guarded(image, in_front);
+          for (int64_t row = -pad; row < kHeight; row += kind.m) {
+            Tensor got = Tensor::uninit({kind.points(), plane});
+            Tensor want = Tensor::uninit({kind.points(), plane});
+            const auto both = [&](auto transform, int64_t first_row, int64_t first_col) {
+              transform(kernels::TileRow{guarded.values(), kHeight, kWidth, channels, first_row,
+                                         first_col, tiles},
+                        got.data());
+              transform(kernels::TileRow{wide.data(), wide.dim(0), wide.dim(1), channels,
+                                         first_row + border, first_col + border, tiles},
+                        want.data());
+              CHECK(got == want);
+            };
+            both([&](const kernels::TileRow& t,
+                     float* v) { kernels::winograd_input(kind, t, plane, v); },
+                 row, -pad);
+            both([&](const kernels::TileRow& t,
+                     float* z) { kernels::winograd_output_grad(kind, t, plane, z); },
+                 row + pad, 0);
+          }
+        }
       }
     }
   }
