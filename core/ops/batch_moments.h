@@ -40,10 +40,10 @@ struct Moments {
 
 /// `kinds` numbers per channel of every block of rows.
 struct BlockSums {
-  BlockSums(int64_t blocks, int64_t kinds, int64_t channels)
+  BlockSums(int64_t blocks, int64_t each, int64_t channels)
       : C(channels),
-        kinds(kinds),
-        sums(Tensor::uninit({blocks, kinds, channels})),
+        kinds(each),
+        sums(Tensor::uninit({blocks, each, channels})),
         data(sums.data()) {}
   int64_t blocks() const { return sums.dim(0); }
   float* of(int64_t block, int64_t kind) const { return data + (block * kinds + kind) * C; }
