@@ -62,9 +62,32 @@ double merge_moments(Communicator& group, double rows, std::span<double> moments
   return all;
 }
 
+/// What the blocks of a range of channels are merged into: means, sums of squares around them, and
+/// extremes.
+struct Merged {
+  double *mean, *squares;
+  float *min, *max;
+
+  /// Adds a block of `count` rows to the n before it, by Chan's formula. `origin` is what its sums
+  /// are around.
+  void add(Range channels, const BlockSums& sums, int64_t block, const float* origin, double n,
+           double count) const {
+    const float *sum = sums.of(block, kSum), *around = sums.of(block, kSquares);
+    const float *low = sums.of(block, kMin), *high = sums.of(block, kMax);
+    const double inverse = 1 / count, share = count / (n + count);
+    for (int64_t c = channels.begin; c < channels.end; ++c) {
+      const double offset = sum[c] * inverse, delta = origin[c] + offset - mean[c];
+      mean[c] += delta * share;
+      squares[c] += around[c] - count * offset * offset + delta * delta * n * share;
+      min[c] = std::min(min[c], low[c]);
+      max[c] = std::max(max[c], high[c]);
+    }
+  }
+};
+
 }  // namespace
 
-/// The blocks merged in order by Chan's formula in double.
+/// The blocks merged in order, in double.
 Moments batch_moments(const Tensor& x, Communicator* group) {
   const BlockMoments parts = block_moments(x);
   const BlockSums& sums = parts.sums;
@@ -73,27 +96,17 @@ Moments batch_moments(const Tensor& x, Communicator* group) {
   Moments m{Tensor::uninit({C}), Tensor::uninit({C}), Tensor::uninit({2, C}),
             static_cast<double>(Rows(x).rows)};
   float *min = m.extremes.data(), *max = min + C;
+  std::copy_n(sums.of(0, kMin), C, min);
+  std::copy_n(sums.of(0, kMax), C, max);
   std::vector<double> moments(static_cast<size_t>(2 * C));
   double *means = moments.data(), *squared = means + C;
   parallel_for(C, 16, [&](Range channels) {
-    for (int64_t c = channels.begin; c < channels.end; ++c) {
-      double n = 0, mean = 0,
-             squares = 0;  // of the rows merged so far; squares are around the mean
-      min[c] = sums.of(0, kMin)[c], max[c] = sums.of(0, kMax)[c];
-      for (int64_t block = 0; block < sums.blocks(); ++block) {
-        const auto [first, rows] = parts.at[static_cast<size_t>(block)];
-        min[c] = std::min(min[c], sums.of(block, kMin)[c]);
-        max[c] = std::max(max[c], sums.of(block, kMax)[c]);
-        const double count = static_cast<double>(rows);
-        const double offset = double{sums.of(block, kSum)[c]} / count;
-        const double delta = px[first * C + c] + offset - mean, total = n + count;
-        mean += delta * count / total;
-        squares += sums.of(block, kSquares)[c] - count * offset * offset +
-                   delta * delta * n * count / total;
-        n = total;
-      }
-      means[c] = mean;
-      squared[c] = squares;
+    const Merged merged{means, squared, min, max};
+    double n = 0;
+    for (int64_t block = 0; block < sums.blocks(); ++block) {
+      const auto [first, rows] = parts.at[static_cast<size_t>(block)];
+      merged.add(channels, sums, block, px + first * C, n, static_cast<double>(rows));
+      n += static_cast<double>(rows);
     }
   });
   if (group) m.rows = merge_moments(*group, m.rows, moments);

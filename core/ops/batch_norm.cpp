@@ -112,11 +112,14 @@ Gradients normalize_backward(const Statistics& s, const Tensor& residual, kernel
   std::vector<double> totals(static_cast<size_t>(2 * C));
   double *sum = totals.data(), *product = sum + C;
   parallel_for(C, 16, [&](Range channels) {
-    for (int64_t c = channels.begin; c < channels.end; ++c) {
-      for (int64_t block = 0; block < activated.sums.blocks(); ++block) {
-        sum[c] += activated.sums.of(block, 0)[c];
-        product[c] += activated.sums.of(block, 1)[c];
+    for (int64_t block = 0; block < activated.sums.blocks(); ++block) {
+      const float *sums = activated.sums.of(block, 0), *products = activated.sums.of(block, 1);
+      for (int64_t c = channels.begin; c < channels.end; ++c) {
+        sum[c] += sums[c];
+        product[c] += products[c];
       }
+    }
+    for (int64_t c = channels.begin; c < channels.end; ++c) {
       dbeta[c] = static_cast<float>(sum[c]);
       dgamma[c] = static_cast<float>(product[c] * inv_std[c]);
     }
