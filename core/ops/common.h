@@ -19,6 +19,9 @@ inline int64_t rows_per_task(int64_t each) {
 /// The sum of f over chunks of [0, n): chunks depend on n alone and are added up in order.
 double sum_in_chunks(int64_t n, FunctionRef<double(Range)> f);
 
+/// out[i] = sum over the parts of sums[part][i], in order.
+void add_parts(const Tensor& sums, int64_t parts, Tensor& out);
+
 /// dy summed over the axes along which an operand of this shape was broadcast.
 Tensor sum_to(const Tensor& dy, const Shape& shape);
 

@@ -4,6 +4,7 @@
 
 #include "core/deferred.h"
 #include "core/kernels/depthwise.h"
+#include "core/ops/common.h"
 #include "core/ops/conv_algorithm.h"
 #include "core/ops/conv_gather.h"
 #include "core/ops/conv_weight_winograd.h"
@@ -35,20 +36,6 @@ struct WeightGradientCut {
     parts = (out + part - 1) / part;
   }
 };
-
-/// out[i] = sum over shards of sums[shard][i], in order.
-void merge_shards(const Tensor& sums, int64_t shards, Tensor& out) {
-  const int64_t n = out.numel();
-  const float* from = sums.data();
-  float* to = out.data();
-  parallel_for(n, kGrain / shards + 1, [&](Range r) {
-    std::copy(from + r.begin, from + r.end, to + r.begin);
-    for (int64_t shard = 1; shard < shards; ++shard) {
-      const float* row = from + shard * n;
-      for (int64_t i = r.begin; i < r.end; ++i) to[i] += row[i];
-    }
-  });
-}
 
 Tensor gathered(std::vector<GatherPass> passes, const Tensor& x, const Tensor& w,
                 const Tensor& bias, const Shape& shape, bool exact) {
@@ -142,11 +129,11 @@ Tensor direct_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor&
   });
   if (db) {
     *db = Tensor::uninit({s.out});
-    merge_shards(db_shards, cut.shards, *db);
+    add_parts(db_shards, cut.shards, *db);
   }
   if (cut.shards == 1) return dw.view(dw_shape);
   Tensor merged = Tensor::uninit(dw_shape);
-  merge_shards(dw, cut.shards, merged);
+  add_parts(dw, cut.shards, merged);
   return merged;
 }
 

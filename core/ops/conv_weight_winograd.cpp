@@ -13,6 +13,7 @@
 
 #include "core/deferred.h"
 #include "core/kernels/reduce.h"
+#include "core/ops/common.h"
 #include "core/ops/conv_gather.h"
 #include "core/parallel.h"
 #include "core/scratch.h"
@@ -182,13 +183,13 @@ Tensor winograd_weight_gradient(const ConvShape& s, const kernels::WinogradKind&
   if (cut.parts > 1) {
     Tensor parts = Tensor::uninit({cut.parts, points * size});
     sum_parts(work, cut, batches, points, size, parts.data());
-    kernels::sum_columns(parts.data(), cut.parts, points * size, points * size, du.data());
+    add_parts(parts, cut.parts, du);
   } else {
     sum_together(work, cut, batches, points, du.data());
   }
   if (db) {
     *db = Tensor::uninit({s.out});
-    kernels::sum_columns(sums.data(), batches, s.out, s.out, db->data());
+    add_parts(sums, batches, *db);
   }
   Tensor dw = Tensor::uninit(dw_shape);
   transform_back(plan, s.in, s.out, du.data(), dw.data());

@@ -248,6 +248,15 @@ double sum_in_chunks(int64_t n, FunctionRef<double(Range)> f) {
   return std::accumulate(parts, parts + chunks, 0.0);
 }
 
+void add_parts(const Tensor& sums, int64_t parts, Tensor& out) {
+  const int64_t n = out.numel();
+  const float* from = sums.data();
+  float* to = out.data();
+  parallel_for(n, kGrain / parts + 1, [&](Range r) {
+    kernels::sum_columns(from + r.begin, parts, n, r.size(), to + r.begin);
+  });
+}
+
 int checked_axis(const char* op, const Tensor& x, int axis) {
   PARE_CHECK(axis >= -x.dims() && axis < x.dims(), op, ": got axis ", axis, ", expected ",
              -x.dims(), " .. ", x.dims() - 1, operand("x", x));
