@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstring>
 
+#include "core/kernels/bf16.h"
 #include "core/kernels/isa.h"
 #include "core/kernels/ref_conv.h"
 #include "core/ops.h"
@@ -79,6 +81,50 @@ class Guarded {
   size_t size_;
   const float* values_;
 };
+
+/// Error of one output channel of random tiles, of the outputs' own size: all operands of the
+/// products rounded to bfloat16, Winograd's transformed ones or those of the direct sum.
+struct Rounded {
+  double winograd, direct;
+};
+Rounded rounded_to_bf16(const WinogradKind& kind, int64_t channels) {
+  const int64_t a = kind.alpha(), points = kind.points(), r = kind.r, m = kind.m;
+  const auto value = [](float f) {
+    return double{std::bit_cast<float>(kernels::to_bf16(f) << 16)};
+  };
+  double off = 0, direct_off = 0, size = 0;
+  Rng rng(3);
+  for (int trial = 0; trial < 100; ++trial) {
+    const Tensor x = relu(Tensor::normal({a, a, channels}, rng));
+    const Tensor w = Tensor::normal({r * r, channels}, rng);
+    Tensor v = Tensor::uninit({points, channels}), u = Tensor::uninit({points, channels});
+    Tensor sums = Tensor::uninit({points}), y = Tensor::uninit({m * m});
+    kernels::winograd_input(kind, {x.data(), a, a, channels, 0, 0, 1}, channels, v.data());
+    kernels::winograd_weight(kind, w.data(), channels, u.data());
+    for (int64_t p = 0; p < points; ++p) {
+      double sum = 0;
+      for (int64_t c = p * channels; c < (p + 1) * channels; ++c) {
+        sum += value(u.data()[c]) * value(v.data()[c]);
+      }
+      sums.data()[p] = static_cast<float>(sum);
+    }
+    const float bias = 0;
+    kernels::winograd_output(kind, {sums.data(), 1, 1, 1, &bias, 1, y.data(), m, 1, m, m});
+    for (int64_t o = 0; o < m * m; ++o) {
+      double want = 0, direct = 0;
+      for (int64_t i = 0; i < r * r * channels; ++i) {
+        const int64_t tap = i / channels, row = o / m + tap / r, col = o % m + tap % r;
+        const float at = x.data()[(row * a + col) * channels + i % channels];
+        want += double{at} * w.data()[i];
+        direct += value(at) * value(w.data()[i]);
+      }
+      size += want * want;
+      off += (y.data()[o] - want) * (y.data()[o] - want);
+      direct_off += (direct - want) * (direct - want);
+    }
+  }
+  return {std::sqrt(off / size), std::sqrt(direct_off / size)};
+}
 
 }  // namespace
 
@@ -165,6 +211,20 @@ TEST_CASE(
     }
   }
   force_isa(before);
+}
+
+TEST_CASE("bfloat16 would do for the products of F(2x2, 3x3) alone") {
+  // Why --precision bf16 has no Winograd of its own (docs/performance.md); -s shows the numbers.
+  for (const WinogradKind& kind : {WinogradKind{2, 3}, WinogradKind{4, 3}, WinogradKind{2, 5}}) {
+    const Rounded error = rounded_to_bf16(kind, 64);
+    CAPTURE(kind.m);
+    CAPTURE(kind.r);
+    CHECK(error.direct < 0.003);
+    CHECK((kind.alpha() == 4 ? error.winograd < 2 * error.direct
+                             : error.winograd > 5 * error.direct));
+    INFO("off by ", error.winograd, ", the direct sum by ", error.direct);
+    CHECK(error.winograd > error.direct);
+  }
 }
 
 TEST_CASE("Winograd's weight gradient: the same bits with 1, 3 and 5 threads") {
