@@ -40,7 +40,9 @@ struct Cut {
     const int64_t wanted = std::min(std::max(fit, in * out / (in + out)), kernels::kBlockPixels);
     block = std::max<int64_t>(wanted / tiles, 1);
     if (plan.kind.points() * in * out <= kSmall) parts = std::min(kParts, plan.batches());
-    const int64_t all = (parts > 1 ? 1 : num_threads()) * std::max<int64_t>(fit / tiles, 1);
+    // Threads wait for each other twice in a flight: longer ones, beyond L2, cost them less.
+    const int64_t threads = num_threads(), shared = threads > 1 ? 2 * threads : 1;
+    const int64_t all = (parts > 1 ? 1 : shared) * std::max<int64_t>(fit / tiles, 1);
     flight = std::min(kernels::ceil_div(all, block) * block, plan.batches());
     most = flight * tiles;
   }
