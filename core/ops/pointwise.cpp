@@ -67,8 +67,7 @@ void apply(const Pointwise& f, const Tensor& x, float* y) {
                [&](Range r) { kernels::pointwise(f, px + r.begin, y + r.begin, r.size()); });
 }
 
-/// What a convolution reads with one instruction more than x, which its own derivative needs in
-/// memory anyway: computed by whoever reads it.
+/// Codes of an x that stays in memory for its own derivative: made by whoever copies its input.
 struct Applied final : Deferred {
   Applied(const Pointwise& function, const Tensor& input) : f(function), x(input.detach()) {}
   void run(float* y) const override { apply(f, x, y); }

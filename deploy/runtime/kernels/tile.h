@@ -91,8 +91,8 @@ struct Encode {
 };
 
 /// v[point][tile][channel] = (B^T d B)[point] of a row of tiles, m pixels apart: the alpha x alpha
-/// pixels at x + tile m channels. Of points 0, 1, -1, infinity (alpha 4), 2 and -2 too (6). Reads and
-/// writes whole panels: what stands behind the last channel of v means nothing.
+/// pixels at x + tile m channels. Of points 0, 1, -1, infinity (alpha 4), 2 and -2 too (6). Reads
+/// and writes whole panels: what stands behind the last channel of v means nothing.
 struct WinogradInput {
   int alpha, m;
   const float* x;
