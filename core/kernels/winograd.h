@@ -85,6 +85,7 @@ struct WinogradPlan {
   std::array<std::vector<int64_t>, 3> m_row;
 
   int64_t batches() const;
+  int64_t tiles() const { return images * tiles_h * tiles_w; }
   /// Floats of all transformed weights, and of one panel's.
   int64_t packed_size() const { return panel_size(-1); }
   int64_t panel_size(int64_t panel) const;

@@ -1,13 +1,15 @@
 // dg = G^T [ sum over tiles (A dy A^T) * (B^T d B) ] G, Winograd's forward transposed.
 //
 // Batches of tiles are transformed into memory, then each point's matrix product adds them to its
-// own sum. Where these sums fill a good part of L2 there is one of each: all threads transform,
-// then all multiply. Small ones are kept by each of a fixed number of parts of the batches, which
-// wait for nobody, and added up in order. Either way the same bits for any number of threads.
+// own sum. Where such sums fit L2, a fixed number of parts of the batches have sums of their own,
+// which are added up in order: a thread that takes whole parts multiplies what it has transformed
+// itself, and waits for nobody. Larger sums exist once: all threads transform, then all multiply.
+// Either way the same bits for any number of threads.
 
 #include "core/ops/conv_weight_winograd.h"
 
 #include <algorithm>
+#include <bit>
 #include <memory>
 #include <vector>
 
@@ -25,24 +27,38 @@ namespace {
 using kernels::ConvShape;
 using kernels::WinogradPlan;
 
+/// Parts of the batches with sums of their own, a power of two so that threads share them evenly:
+/// few, since adding them up moves all sums from core to core; one if the sums do not fit L2 beside
+/// a block of tiles, or if adding them up were more work than the transforms.
+int64_t parts_of(const WinogradPlan& plan, int64_t in, int64_t out) {
+  constexpr int64_t kSums = 160 * 1024, kAll = 320 * 1024;  // floats, of one part and of all
+  const int64_t sums = plan.kind.points() * in * out;
+  const int64_t few = std::min(std::clamp<int64_t>(kAll / sums, 4, 32), plan.batches());
+  if (sums > kSums || few * in * out > plan.tiles() * (in + out)) return 1;
+  return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(few)));
+}
+
 /// How the batches of a plan are taken. A block's products are one sum, for any number of threads:
 /// as many tiles as fit a thread's L2, but of many channels more, so that the sums, which are all
 /// read and written with each block, are not most of what goes through memory. A flight is what is
 /// transformed before it is multiplied: work for all threads, or for the one that has the part.
 struct Cut {
-  int64_t parts = 1, block, flight;  // block and flight in batches
-  int64_t most;                      // tiles of a flight
+  int64_t parts;
+  bool alone;             // each part is one thread's
+  int64_t block, flight;  // in batches
+  int64_t most;           // tiles of a flight
 
-  Cut(const WinogradPlan& plan, int64_t in, int64_t out) {
-    constexpr int64_t kFloats = 128 * 1024, kSmall = 16 * 1024, kParts = 32;
+  Cut(const WinogradPlan& plan, int64_t in, int64_t out) : parts(parts_of(plan, in, out)) {
+    constexpr int64_t kFloats = 128 * 1024;
     const int64_t tiles = plan.batch(0).tiles;  // no batch has more
     const int64_t fit = kFloats / (plan.kind.points() * (in + out));
     const int64_t wanted = std::min(std::max(fit, in * out / (in + out)), kernels::kBlockPixels);
     block = std::max<int64_t>(wanted / tiles, 1);
-    if (plan.kind.points() * in * out <= kSmall) parts = std::min(kParts, plan.batches());
+    const int64_t threads = num_threads();
+    alone = parts > 1 && (parts % threads == 0 || parts >= 4 * threads);
     // Threads wait for each other twice in a flight: longer ones, beyond L2, cost them less.
-    const int64_t threads = num_threads(), shared = threads > 1 ? 2 * threads : 1;
-    const int64_t all = (parts > 1 ? 1 : shared) * std::max<int64_t>(fit / tiles, 1);
+    const int64_t shared = threads > 1 && !alone ? 2 * threads : 1;
+    const int64_t all = shared * std::max<int64_t>(fit / tiles, 1);
     flight = std::min(kernels::ceil_div(all, block) * block, plan.batches());
     most = flight * tiles;
   }
@@ -137,13 +153,13 @@ class Summing {
   std::vector<kernels::Panel> panels_;
 };
 
-/// du [points, out, in], all threads at one flight.
-void sum_together(const Summing& work, const Cut& cut, int64_t batches, int64_t points, float* du) {
-  Tensor memory = Tensor::uninit({work.floats(cut.most)});
-  for (int64_t first = 0; first < batches; first += cut.flight) {
-    const Flight f = work.flight(first, std::min(first + cut.flight, batches), memory.data());
-    parallel_for(f.last - first, 1, [&](Range r) {
-      for (int64_t i = r.begin; i < r.end; ++i) work.transform(f, first + i);
+/// du [points, out, in] += batches [first, last), all threads at one flight.
+void sum_together(const Summing& work, const Cut& cut, int64_t first, int64_t last, int64_t points,
+                  float* memory, float* du) {
+  for (int64_t i = first; i < last; i += cut.flight) {
+    const Flight f = work.flight(i, std::min(i + cut.flight, last), memory);
+    parallel_for(f.last - f.first, 1, [&](Range r) {
+      for (int64_t batch = r.begin; batch < r.end; ++batch) work.transform(f, f.first + batch);
     });
     parallel_for(points, 1, [&](Range r) {
       for (int64_t point = r.begin; point < r.end; ++point) work.multiply(f, cut.block, point, du);
@@ -151,23 +167,39 @@ void sum_together(const Summing& work, const Cut& cut, int64_t batches, int64_t 
   }
 }
 
-/// The same, each part on its own: du [parts, points, out, in].
+/// The same by the calling thread alone.
+void sum_alone(const Summing& work, const Cut& cut, int64_t first, int64_t last, int64_t points,
+               float* memory, float* du) {
+  for (int64_t i = first; i < last; i += cut.flight) {
+    const Flight f = work.flight(i, std::min(i + cut.flight, last), memory);
+    for (int64_t batch = f.first; batch < f.last; ++batch) work.transform(f, batch);
+    for (int64_t point = 0; point < points; ++point) work.multiply(f, cut.block, point, du);
+  }
+}
+
+/// du [parts, points, out, in]
 void sum_parts(const Summing& work, const Cut& cut, int64_t batches, int64_t points, int64_t size,
                float* du) {
-  parallel_for(cut.parts, 1, [&](Range r) {
-    Scratch scratch;
-    float* memory = scratch.floats(work.floats(cut.most));
-    for (int64_t part = r.begin; part < r.end; ++part) {
-      float* own = du + part * points * size;
-      std::fill(own, own + points * size, 0.0f);
-      const int64_t end = (part + 1) * batches / cut.parts;
-      for (int64_t i = part * batches / cut.parts; i < end; i += cut.flight) {
-        const Flight f = work.flight(i, std::min(i + cut.flight, end), memory);
-        for (int64_t batch = f.first; batch < f.last; ++batch) work.transform(f, batch);
-        for (int64_t point = 0; point < points; ++point) work.multiply(f, cut.block, point, own);
+  const auto begin = [&](int64_t part) { return part * batches / cut.parts; };
+  const auto own = [&](int64_t part) {
+    float* sums = du + part * points * size;
+    std::fill(sums, sums + points * size, 0.0f);
+    return sums;
+  };
+  if (cut.alone) {
+    parallel_for(cut.parts, 1, [&](Range r) {
+      Scratch scratch;
+      float* memory = scratch.floats(work.floats(cut.most));
+      for (int64_t i = r.begin; i < r.end; ++i) {
+        sum_alone(work, cut, begin(i), begin(i + 1), points, memory, own(i));
       }
-    }
-  });
+    });
+    return;
+  }
+  Tensor memory = Tensor::uninit({work.floats(cut.most)});
+  for (int64_t i = 0; i < cut.parts; ++i) {
+    sum_together(work, cut, begin(i), begin(i + 1), points, memory.data(), own(i));
+  }
 }
 
 }  // namespace
@@ -181,13 +213,15 @@ Tensor winograd_weight_gradient(const ConvShape& s, const kernels::WinogradKind&
   const Cut cut(plan, s.in, s.out);
   Tensor sums = db ? Tensor::uninit({batches, s.out}) : Tensor{};
   const Summing work(plan, s, x, dy, pass.x_pixels, db ? sums.data() : nullptr);
-  Tensor du = cut.parts > 1 ? Tensor::uninit({points, size}) : Tensor::zeros({points, size});
+  Tensor du;
   if (cut.parts > 1) {
     Tensor parts = Tensor::uninit({cut.parts, points * size});
     sum_parts(work, cut, batches, points, size, parts.data());
+    du = Tensor::uninit({points, size});
     add_parts(parts, cut.parts, du);
   } else {
-    sum_together(work, cut, batches, points, du.data());
+    du = Tensor::uninit({points, size});
+    sum_parts(work, cut, batches, points, size, du.data());
   }
   if (db) {
     *db = Tensor::uninit({s.out});

@@ -3,7 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "core/scratch.h"
@@ -34,6 +36,25 @@ TEST_CASE("the first exception comes out, and the threads go on working afterwar
   std::atomic<int64_t> sum = 0;
   parallel_for(100, 1, [&](Range r) { sum += r.size(); });
   CHECK(sum == 100);
+  set_num_threads(0);
+}
+
+TEST_CASE("a thread that has finished takes over what a late one has left") {
+  set_num_threads(2);
+  std::atomic<int64_t> done = 0;
+  std::atomic<bool> taken_over = false;
+  parallel_for(64, 1, [&](Range r) {
+    if (r.begin == 0) {  // the other thread can do all but this range
+      const auto late = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      while (done < 64 - r.size() && std::chrono::steady_clock::now() < late) {
+        std::this_thread::yield();
+      }
+      taken_over = done == 64 - r.size();
+    }
+    done += r.size();
+  });
+  CHECK(done == 64);
+  CHECK(taken_over);
   set_num_threads(0);
 }
 
