@@ -216,11 +216,11 @@ HWY_INLINE void Input(int m, const TileRow& row, int64_t plane, float* v) {
 }
 
 template <int A, int R>
-HWY_INLINE void Weight(const float* packed, int64_t count, float* u) {
+HWY_INLINE void Weight(const float* packed, int64_t count, int64_t plane, float* u) {
   ForChannels(count, [&](auto lane, int64_t e) HWY_ATTR {
     Transform<R, A>(
         [&](int i, int j) HWY_ATTR { return lane.load(packed + (i * R + j) * count + e); },
-        [&](int i, int j, Vf t) HWY_ATTR { lane.store(t, u + (i * A + j) * count + e); },
+        [&](int i, int j, Vf t) HWY_ATTR { lane.store(t, u + (i * A + j) * plane + e); },
         [](const Vf(&in)[R], Vf(&out)[A]) HWY_ATTR { WeightLine<A, R>(in, out); });
   });
 }
@@ -273,10 +273,11 @@ void WinogradInput(WinogradKind kind, const TileRow& row, int64_t plane, float* 
   Input<6>(kind.m, row, plane, v);
 }
 
-void WinogradWeight(WinogradKind kind, const float* packed, int64_t count, float* u) {
-  if (kind.alpha() == 4) return Weight<4, 3>(packed, count, u);
-  if (kind.r == 3) return Weight<6, 3>(packed, count, u);
-  Weight<6, 5>(packed, count, u);
+void WinogradWeight(WinogradKind kind, const float* packed, int64_t count, int64_t plane,
+                    float* u) {
+  if (kind.alpha() == 4) return Weight<4, 3>(packed, count, plane, u);
+  if (kind.r == 3) return Weight<6, 3>(packed, count, plane, u);
+  Weight<6, 5>(packed, count, plane, u);
 }
 
 void WinogradOutputs(WinogradKind kind, const WinogradOutput& o) {
@@ -314,8 +315,9 @@ void winograd_input(WinogradKind kind, const TileRow& row, int64_t plane, float*
   HWY_DYNAMIC_DISPATCH(WinogradInput)(kind, row, plane, v);
 }
 
-void winograd_weight(WinogradKind kind, const float* packed, int64_t count, float* u) noexcept {
-  HWY_DYNAMIC_DISPATCH(WinogradWeight)(kind, packed, count, u);
+void winograd_weight(WinogradKind kind, const float* packed, int64_t count, int64_t plane,
+                     float* u) noexcept {
+  HWY_DYNAMIC_DISPATCH(WinogradWeight)(kind, packed, count, plane, u);
 }
 
 void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept {

@@ -44,8 +44,9 @@ struct TileRow {
 };
 /// v[point * plane + tile * channels + c] = B^T d B
 void winograd_input(WinogradKind kind, const TileRow& row, int64_t plane, float* v) noexcept;
-/// u[point * count + i] = G g G^T, taps g at packed[tap * count + i], i < count.
-void winograd_weight(WinogradKind kind, const float* packed, int64_t count, float* u) noexcept;
+/// u[point * plane + i] = G g G^T, taps g at packed[tap * count + i], i < count.
+void winograd_weight(WinogradKind kind, const float* packed, int64_t count, int64_t plane,
+                     float* u) noexcept;
 /// y = A^T m A + bias for `channels` channels of a row of tiles; rows x columns pixels of it lie
 /// inside the output.
 struct WinogradOutput {

@@ -107,24 +107,28 @@ PackedBytes pack(const GatherPlan& plan, const GatherPass& pass, const float* w,
   return packed;
 }
 
-/// Likewise, transformed for Winograd's algorithm.
+/// Likewise, transformed for Winograd's algorithm; some channels at a time, which stay in L1.
 Tensor pack(const kernels::WinogradPlan& plan, const GatherPass& pass, const float* w) {
+  constexpr int64_t kChannels = 16;
   Tensor packed = Tensor::uninit({plan.packed_size()});
-  float* to = packed.data();
-  const int64_t panels = static_cast<int64_t>(plan.panels.size()), lanes = plan.kernels->lanes;
-  parallel_for(panels, 1, [&](Range r) {
+  std::vector<float*> panels{packed.data()};
+  for (size_t i = 0; i < plan.panels.size(); ++i) {
+    panels.push_back(panels.back() + plan.panel_size(static_cast<int64_t>(i)));
+  }
+  const int64_t channels = pass.p.channels, slices = kernels::ceil_div(channels, kChannels);
+  parallel_for(static_cast<int64_t>(plan.panels.size()) * slices, 1, [&](Range r) {
     for (int64_t i = r.begin; i < r.end; ++i) {
-      const kernels::Panel& panel = plan.panels[static_cast<size_t>(i)];
-      const int64_t count = pass.p.channels * panel.vectors * lanes;  // of one tap
-      int64_t offset = 0;
-      for (int64_t before = 0; before < i; ++before) offset += plan.panel_size(before);
+      const size_t panel = static_cast<size_t>(i / slices);
+      const int64_t first = i % slices * kChannels, some = std::min(channels - first, kChannels);
+      const int lanes = plan.kernels->lanes, width = plan.panels[panel].vectors * lanes;
       Scratch scratch;
-      float* taps = scratch.floats(pass.p.taps_h * pass.p.taps_w * count);
+      float* taps = scratch.floats(pass.p.taps_h * pass.p.taps_w * some * width);
       PackSource from = pass.weight;
-      from.base = w + pass.weight_offset;
-      kernels::pack_panel(from, pass.p.taps_h, pass.p.taps_w, pass.p.channels, panel,
-                          static_cast<int>(lanes), taps);
-      kernels::winograd_weight(plan.kind, taps, count, to + offset);
+      from.base = w + pass.weight_offset + first * from.channel;
+      kernels::pack_panel(from, pass.p.taps_h, pass.p.taps_w, some, plan.panels[panel], lanes,
+                          taps);
+      kernels::winograd_weight(plan.kind, taps, some * width, channels * width,
+                               panels[panel] + first * width);
     }
   });
   return packed;

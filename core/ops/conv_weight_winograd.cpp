@@ -29,13 +29,14 @@ using kernels::WinogradPlan;
 
 /// Parts of the batches with sums of their own, a power of two so that threads share them evenly:
 /// few, since adding them up moves all sums from core to core; one if the sums do not fit L2 beside
-/// a block of tiles, or if adding them up were more work than the transforms.
+/// a block of tiles, or if adding up a few were as much work as the transforms.
 int64_t parts_of(const WinogradPlan& plan, int64_t in, int64_t out) {
-  constexpr int64_t kSums = 160 * 1024, kAll = 320 * 1024;  // floats, of one part and of all
+  constexpr int64_t kSums = 160 * 1024, kFew = 4, kMany = 32;  // kSums in floats
   const int64_t sums = plan.kind.points() * in * out;
-  const int64_t few = std::min(std::clamp<int64_t>(kAll / sums, 4, 32), plan.batches());
-  if (sums > kSums || few * in * out > plan.tiles() * (in + out)) return 1;
-  return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(few)));
+  const int64_t even = plan.tiles() * (in + out) / (in * out);  // would be as much work
+  if (sums > kSums || even < kFew) return 1;
+  const int64_t some = std::min(std::clamp(even / 8, kFew, kMany), plan.batches());
+  return static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(some)));
 }
 
 /// How the batches of a plan are taken. A block's products are one sum, for any number of threads:
