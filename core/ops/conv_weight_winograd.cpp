@@ -133,13 +133,13 @@ class Summing {
     const auto batch = plan_.batch(i);
     kernels::sum_columns(dy_ + batch.first * out_, batch.pixels, out_, out_, dy_sums_ + i * out_);
   }
-  /// du [out, in] of this point, block by block.
-  void multiply(const Flight& f, int64_t block, int64_t point, float* du) const {
+  /// sums [out, in] += this point's products, block by block.
+  void multiply(const Flight& f, int64_t block, int64_t point, float* sums) const {
     for (int64_t i = f.first; i < f.last; i += block) {
       const int64_t begin = f.tile(i), end = f.tile(std::min(i + block, f.last));
       add_products(*plan_.kernels, panels_, end - begin, in_, out_,
                    f.v + point * f.v_plane + begin * in_, f.z + point * f.z_plane + begin * out_,
-                   du + point * out_ * in_);
+                   sums);
     }
   }
 
@@ -154,52 +154,41 @@ class Summing {
   std::vector<kernels::Panel> panels_;
 };
 
-/// du [points, out, in] += batches [first, last), all threads at one flight.
-void sum_together(const Summing& work, const Cut& cut, int64_t first, int64_t last, int64_t points,
-                  float* memory, float* du) {
+/// du [points, size] = batches [first, last): all threads at one flight, or only the calling
+/// one if it is in a parallel_for.
+void sum_flights(const Summing& work, const Cut& cut, int64_t first, int64_t last, int64_t points,
+                 int64_t size, float* memory, float* du) {
   for (int64_t i = first; i < last; i += cut.flight) {
     const Flight f = work.flight(i, std::min(i + cut.flight, last), memory);
     parallel_for(f.last - f.first, 1, [&](Range r) {
       for (int64_t batch = r.begin; batch < r.end; ++batch) work.transform(f, f.first + batch);
     });
     parallel_for(points, 1, [&](Range r) {
-      for (int64_t point = r.begin; point < r.end; ++point) work.multiply(f, cut.block, point, du);
+      for (int64_t point = r.begin; point < r.end; ++point) {
+        float* sums = du + point * size;
+        if (i == first) std::fill(sums, sums + size, 0.0f);
+        work.multiply(f, cut.block, point, sums);
+      }
     });
   }
 }
 
-/// The same by the calling thread alone.
-void sum_alone(const Summing& work, const Cut& cut, int64_t first, int64_t last, int64_t points,
-               float* memory, float* du) {
-  for (int64_t i = first; i < last; i += cut.flight) {
-    const Flight f = work.flight(i, std::min(i + cut.flight, last), memory);
-    for (int64_t batch = f.first; batch < f.last; ++batch) work.transform(f, batch);
-    for (int64_t point = 0; point < points; ++point) work.multiply(f, cut.block, point, du);
-  }
-}
-
-/// du [parts, points, out, in]
+/// du [parts, points, size]
 void sum_parts(const Summing& work, const Cut& cut, int64_t batches, int64_t points, int64_t size,
                float* du) {
-  const auto begin = [&](int64_t part) { return part * batches / cut.parts; };
-  const auto own = [&](int64_t part) {
-    float* sums = du + part * points * size;
-    std::fill(sums, sums + points * size, 0.0f);
-    return sums;
+  const auto sum_part = [&](int64_t part, float* memory) {
+    sum_flights(work, cut, part * batches / cut.parts, (part + 1) * batches / cut.parts, points,
+                size, memory, du + part * points * size);
   };
   if (cut.alone) {
     parallel_for(cut.parts, 1, [&](Range r) {
       Scratch scratch;
       float* memory = scratch.floats(work.floats(cut.most));
-      for (int64_t i = r.begin; i < r.end; ++i) {
-        sum_alone(work, cut, begin(i), begin(i + 1), points, memory, own(i));
-      }
+      for (int64_t part = r.begin; part < r.end; ++part) sum_part(part, memory);
     });
-    return;
-  }
-  Tensor memory = Tensor::uninit({work.floats(cut.most)});
-  for (int64_t i = 0; i < cut.parts; ++i) {
-    sum_together(work, cut, begin(i), begin(i + 1), points, memory.data(), own(i));
+  } else {
+    Tensor memory = Tensor::uninit({work.floats(cut.most)});
+    for (int64_t part = 0; part < cut.parts; ++part) sum_part(part, memory.data());
   }
 }
 
@@ -214,15 +203,12 @@ Tensor winograd_weight_gradient(const ConvShape& s, const kernels::WinogradKind&
   const Cut cut(plan, s.in, s.out);
   Tensor sums = db ? Tensor::uninit({batches, s.out}) : Tensor{};
   const Summing work(plan, s, x, dy, pass.x_pixels, db ? sums.data() : nullptr);
-  Tensor du;
+  Tensor du = Tensor::uninit({cut.parts, points * size});
+  sum_parts(work, cut, batches, points, size, du.data());
   if (cut.parts > 1) {
-    Tensor parts = Tensor::uninit({cut.parts, points * size});
-    sum_parts(work, cut, batches, points, size, parts.data());
-    du = Tensor::uninit({points, size});
-    add_parts(parts, cut.parts, du);
-  } else {
-    du = Tensor::uninit({points, size});
-    sum_parts(work, cut, batches, points, size, du.data());
+    Tensor sum = Tensor::uninit({points, size});
+    add_parts(du, cut.parts, sum);
+    du = sum;
   }
   if (db) {
     *db = Tensor::uninit({s.out});
