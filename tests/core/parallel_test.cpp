@@ -4,6 +4,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <map>
+#include <mutex>
+#include <set>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -36,6 +39,34 @@ TEST_CASE("the first exception comes out, and the threads go on working afterwar
   std::atomic<int64_t> sum = 0;
   parallel_for(100, 1, [&](Range r) { sum += r.size(); });
   CHECK(sum == 100);
+  set_num_threads(0);
+}
+
+TEST_CASE("each thread begins with its own stretch, in every loop the same") {
+  constexpr int kThreads = 4;
+  set_num_threads(kThreads);
+  const auto first_ranges = [] {
+    std::mutex mutex;
+    std::map<std::thread::id, int64_t> first;
+    const auto late = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const auto all_there = [&] {
+      const std::lock_guard lock(mutex);
+      return first.size() == kThreads;
+    };
+    parallel_for(64, 1, [&](Range r) {
+      {
+        const std::lock_guard lock(mutex);
+        first.try_emplace(std::this_thread::get_id(), r.begin);
+      }
+      while (!all_there() && std::chrono::steady_clock::now() < late) std::this_thread::yield();
+    });
+    return first;
+  };
+  const auto first = first_ranges();
+  std::set<int64_t> begins;
+  for (const auto& [thread, begin] : first) begins.insert(begin);
+  CHECK(begins == std::set<int64_t>{0, 16, 32, 48});
+  CHECK(first_ranges() == first);
   set_num_threads(0);
 }
 
