@@ -39,15 +39,32 @@ std::string name_of(const Choice& choice) {
 /// looks at one image first does not choose for a training.
 constexpr int64_t kFewImages = 8;
 
-std::string key_of(const GatherPass& pass, bool bf16) {
+/// What the fastest way depends on.
+struct Case {
+  Isa isa;
+  bool few, bf16, weights;  // weights: their gradient
+  int64_t height, width, channels, taps_h, taps_w, rows, cols, outputs;
+
+  auto operator<=>(const Case&) const = default;
+  std::string name() const {
+    return str(isa_name(isa), few ? " few " : " ", height, "x", width, "x", channels, " ", taps_h,
+               "x", taps_w, " ", rows, "x", cols, "x", outputs, bf16 ? " bf16" : "",
+               weights ? " weights" : "");
+  }
+};
+
+Case case_of(const GatherPass& pass, bool bf16, bool weights) {
   const auto& p = pass.p;
-  return str(isa_name(active_isa()), pass.images < kFewImages ? " few " : " ", p.height, "x",
-             p.width, "x", p.channels, " ", p.taps_h, "x", p.taps_w, " ", p.rows, "x", p.cols, "x",
-             pass.outputs, bf16 ? " bf16" : "");
+  return {active_isa(), pass.images < kFewImages,
+          bf16,         weights,
+          p.height,     p.width,
+          p.channels,   p.taps_h,
+          p.taps_w,     p.rows,
+          p.cols,       pass.outputs};
 }
 
 /// Raised when kernels become faster or slower: what was measured with others does not count.
-constexpr int kKernels = 5;
+constexpr int kKernels = 6;
 
 /// What was measured, here and by earlier processes.
 class Memory {
@@ -62,12 +79,21 @@ class Memory {
       known_.clear();  // a damaged cache is measured anew
     }
   }
-  const std::string* find(const std::string& key) const {
-    const auto it = known_.find(key);
-    return it == known_.end() ? nullptr : &it->second;
+  /// Null if nobody has measured this.
+  const Choice* find(const Case& c, const std::vector<WinogradKind>& kinds) {
+    const auto chosen = chosen_.find(c);
+    if (chosen != chosen_.end()) return &chosen->second;
+    const auto known = known_.find(c.name());
+    if (known == known_.end()) return nullptr;
+    Choice& choice = chosen_[c];
+    for (const WinogradKind& kind : kinds) {
+      if (name_of(kind) == known->second) choice = kind;
+    }
+    return &choice;
   }
-  void remember(const std::string& key, const std::string& name) {
-    known_[key] = name;
+  void remember(const Case& c, const Choice& choice) {
+    chosen_[c] = choice;
+    known_[c.name()] = name_of(choice);
     if (path_.empty()) return;
     try {
       std::filesystem::create_directories(std::filesystem::path(path_).parent_path());
@@ -87,7 +113,8 @@ class Memory {
   }
 
   std::string path_;
-  std::map<std::string, std::string> known_;
+  std::map<std::string, std::string> known_;  // as in the file
+  std::map<Case, Choice> chosen_;             // what this process has asked for
 };
 
 Memory& memory() {
@@ -143,18 +170,13 @@ Choice measure(ConvShape s, const std::vector<WinogradKind>& kinds) {
 
 /// The remembered choice, or the one that measure() makes now.
 template <class Measure>
-Choice choose(const std::vector<WinogradKind>& kinds, const std::string& key, Measure&& measure) {
+Choice choose(const std::vector<WinogradKind>& kinds, const Case& c, Measure&& measure) {
   if (kinds.empty() || use() == WinogradUse::off) return {};
   if (use() == WinogradUse::always) return kinds.back();
-  if (const std::string* known = memory().find(key)) {
-    for (const WinogradKind& kind : kinds) {
-      if (name_of(kind) == *known) return kind;
-    }
-    return {};
-  }
+  if (const Choice* known = memory().find(c, kinds)) return *known;
   const Choice choice = measure();
   release_cached_memory();  // what only the slower ways needed
-  memory().remember(key, name_of(choice));
+  memory().remember(c, choice);
   return choice;
 }
 
@@ -187,14 +209,14 @@ std::vector<WinogradKind> winograd_kinds(const GatherPass& pass) {
 
 Choice chosen_kind(const GatherPass& pass, bool bf16) {
   const auto kinds = winograd_kinds(pass);
-  return choose(kinds, key_of(pass, bf16), [&] { return measure(pass, bf16, kinds); });
+  return choose(kinds, case_of(pass, bf16, false), [&] { return measure(pass, bf16, kinds); });
 }
 
 Choice chosen_weight_kind(const ConvShape& s) {
   const GatherPass pass = forward_pass(s);
   const auto kinds = winograd_kinds(pass);
   const bool bf16 = precision() == Precision::bf16;
-  return choose(kinds, key_of(pass, bf16) + " weights", [&] { return measure(s, kinds); });
+  return choose(kinds, case_of(pass, bf16, true), [&] { return measure(s, kinds); });
 }
 
 }  // namespace pare
