@@ -55,12 +55,18 @@ struct Case {
 
 Case case_of(const GatherPass& pass, bool bf16, bool weights) {
   const auto& p = pass.p;
-  return {active_isa(), pass.images < kFewImages,
-          bf16,         weights,
-          p.height,     p.width,
-          p.channels,   p.taps_h,
-          p.taps_w,     p.rows,
-          p.cols,       pass.outputs};
+  return {.isa = active_isa(),
+          .few = pass.images < kFewImages,
+          .bf16 = bf16,
+          .weights = weights,
+          .height = p.height,
+          .width = p.width,
+          .channels = p.channels,
+          .taps_h = p.taps_h,
+          .taps_w = p.taps_w,
+          .rows = p.rows,
+          .cols = p.cols,
+          .outputs = pass.outputs};
 }
 
 /// Raised when kernels become faster or slower: what was measured with others does not count.
