@@ -14,7 +14,22 @@ class Ahead {
 
   /// One piece after the other; nothing is read, so the memory may end before.
   void add(const float* from, int64_t floats) {
-    if (parts_ < kParts) part_[parts_++] = {from, floats};
+    if (floats > 0 && parts_ < kParts) part_[parts_++] = {from, floats};
+  }
+  /// Lines that are left.
+  int64_t lines() const {
+    int64_t sum = 0;
+    for (int i = next_; i < parts_; ++i) sum += (part_[i].left + kLine - 1) / kLine;
+    return sum;
+  }
+  /// Fetches the next lines now.
+  void fetch(int64_t lines) {
+    for (; lines > 0 && next_ < parts_; --lines) {
+      Part& p = part_[next_];
+      __builtin_prefetch(p.from, 0, 3);
+      p.from += kLine, p.left -= kLine;
+      if (p.left <= 0) ++next_;
+    }
   }
   /// The next lines; when all are fetched, lines that do no harm.
   const float* take(int64_t lines, const float* harmless) {
@@ -27,7 +42,7 @@ class Ahead {
   }
 
  private:
-  static constexpr int kParts = 2;
+  static constexpr int kParts = 4;
   struct Part {
     const float* from;
     int64_t left;

@@ -170,8 +170,8 @@ struct PanelEdges {
 }  // namespace
 
 void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t first,
-                 const GatherWeights& weights, int64_t groups, int64_t outputs_per_group,
-                 float* y) noexcept {
+                 const GatherWeights& weights, int64_t groups, int64_t outputs_per_group, float* y,
+                 Ahead beside) noexcept {
   const GatherProblem& p = plan.p;
   const auto [row, col, rows, cols] = plan.band(band);
   const int64_t pixels =
@@ -190,6 +190,11 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
   Ahead ahead;
   const int64_t next_row = in_row + plan.input_rows, next = rows * p.step_h * p.width;
   ahead.add(x.x + (first + next_row * p.width) * plan.source_channels, next * plan.source_channels);
+  int64_t tiles = 0;
+  for (const Panel& panel : plan.panels) {
+    tiles += groups * ceil_div(pixels, kernels.max_rows(panel.vectors));
+  }
+  const int64_t lines = ceil_div(beside.lines(), tiles);
   for (int64_t g = 0; g < groups; ++g) {
     const float* input = in.base + g * p.in_per_group();
     if (windows) copy_windows(input, plan.band_windows(rows, cols), windows);
@@ -214,6 +219,7 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
         tile.y_pixel = plan.y_pixel.data() + i;
         tile.ahead = ahead.take(tile.taps * (tile.run / kAheadSteps), input);
         kernels.gather(height, panel.vectors, tile);
+        beside.fetch(lines);
       });
       w += panel.vectors * kernels.lanes * p.reduction();
     }

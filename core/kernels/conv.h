@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/kernels/ahead.h"
 #include "core/kernels/conv_tile.h"
 #include "core/kernels/outer_product.h"
 #include "core/kernels/quads.h"
@@ -130,10 +131,10 @@ struct GatherWeights {
 
 /// One band of one image, all panels of all groups. The image begins at pixel `first` of x. Outputs
 /// of group g start at y + g * outputs_per_group. Where x turns out not to be on its grid, y is
-/// NaN.
+/// NaN. What is beside is fetched between the tiles.
 void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t first,
-                 const GatherWeights& w, int64_t groups, int64_t outputs_per_group,
-                 float* y) noexcept;
+                 const GatherWeights& w, int64_t groups, int64_t outputs_per_group, float* y,
+                 Ahead beside = {}) noexcept;
 
 /// Packs one panel: element (k, n) comes from source(k, n) = base[k_offset(k) + n * n_stride] with
 /// k running over taps_h x taps_w x channels at the given strides.

@@ -75,7 +75,7 @@ void outer_group(const OuterPlan& plan, const Block& b, int64_t group, int64_t b
   for (int64_t i = 0; i < b.lines(); ++i) {
     lines[i] = x + i / b.rows * b.x_image + i % b.rows * x_line;
   }
-  OuterBlock block{lines, x_pixel, dy, s.out, b.lines(), b.cols, end - begin};
+  OuterBlock block{b.lines(), lines, x_pixel, b.cols, dy, s.out, end - begin};
   Scratch scratch;
   if (plan.windows) {
     const int64_t pixels = b.lines() * b.cols;

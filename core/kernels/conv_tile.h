@@ -42,6 +42,16 @@ struct OuterTile {
   const float* ahead;  // memory fetched on the way: a cache line for every kAheadPixels
 };
 
+/// y [rows, width] = x [rows, run] * w [run, width], width = vectors * lanes; nothing lies between
+/// rows.
+struct Product {
+  const float *x, *w;
+  float* y;
+  int64_t rows, run;
+  int vectors;
+  const float* ahead;  // run * width floats, fetched on the way as far as there is time
+};
+
 /// Tile heights divide this: a good unit to cut work into.
 inline constexpr int kRowUnit = 24;
 
@@ -69,19 +79,23 @@ struct TileKernels : GatherKernels {
   double (*spin)(int64_t steps) noexcept;
 };
 
-extern const TileKernels kTilePortable;
+struct FloatKernels : TileKernels {
+  void (*product)(const Product&) noexcept;
+};
+
+extern const FloatKernels kTilePortable;
 /// The same tiles with pairs of bfloat16 (core/kernels/bf16.h) in the place of each x, w and dy:
 /// acc + the product of the second numbers, then + the product of the first.
 extern const TileKernels kPairPortable;
 #if defined(__x86_64__)
-extern const TileKernels kTileAvx2, kTileAvx512;
+extern const FloatKernels kTileAvx2, kTileAvx512;
 extern const TileKernels kPairAvx2, kPairAvx512, kPairAvx512Bf16;
 /// The same gather tiles with quads of bytes (core/kernels/quads.h), summed in int32.
 extern const GatherKernels kQuadAvx512Vnni;
 #endif
 
 /// The tables of the active ISA.
-const TileKernels& tile_kernels() noexcept;
+const FloatKernels& tile_kernels() noexcept;
 const TileKernels& pair_kernels() noexcept;
 /// Null: this ISA or CPU gains nothing by integers.
 const GatherKernels* quad_kernels() noexcept;

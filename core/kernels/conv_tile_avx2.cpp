@@ -14,15 +14,17 @@ constexpr int kVectors = 2;
 
 #include "core/kernels/conv_tile-inl.h"
 #include "core/kernels/conv_tile_outer-inl.h"
+#include "core/kernels/conv_tile_product-inl.h"
 
 }  // namespace
 }  // namespace avx2
 
-const TileKernels kTileAvx2{{avx2::V::kLanes, avx2::kMaxRows, avx2::kVectors, avx2::gather},
-                            avx2::outer,
-                            avx2::copy_columns,
-                            avx2::copy_rows,
-                            avx2::spin};
+const FloatKernels kTileAvx2{{{avx2::V::kLanes, avx2::kMaxRows, avx2::kVectors, avx2::gather},
+                              avx2::outer,
+                              avx2::copy_columns,
+                              avx2::copy_rows,
+                              avx2::spin},
+                             avx2::product};
 
 }  // namespace pare::kernels
 #endif

@@ -14,16 +14,18 @@ constexpr int kVectors = 3;
 
 #include "core/kernels/conv_tile-inl.h"
 #include "core/kernels/conv_tile_outer-inl.h"
+#include "core/kernels/conv_tile_product-inl.h"
 
 }  // namespace
 }  // namespace avx512
 
-const TileKernels kTileAvx512{
-    {avx512::V::kLanes, avx512::kMaxRows, avx512::kVectors, avx512::gather},
-    avx512::outer,
-    avx512::copy_columns,
-    avx512::copy_rows,
-    avx512::spin};
+const FloatKernels kTileAvx512{
+    {{avx512::V::kLanes, avx512::kMaxRows, avx512::kVectors, avx512::gather},
+     avx512::outer,
+     avx512::copy_columns,
+     avx512::copy_rows,
+     avx512::spin},
+    avx512::product};
 
 }  // namespace pare::kernels
 #endif

@@ -14,15 +14,17 @@ constexpr int kVectors = 2;
 
 #include "core/kernels/conv_tile-inl.h"
 #include "core/kernels/conv_tile_outer-inl.h"
+#include "core/kernels/conv_tile_product-inl.h"
 
 }  // namespace
 }  // namespace portable
 
-const TileKernels kTilePortable{
-    {portable::V::kLanes, portable::kMaxRows, portable::kVectors, portable::gather},
-    portable::outer,
-    portable::copy_columns,
-    portable::copy_rows,
-    portable::spin};
+const FloatKernels kTilePortable{
+    {{portable::V::kLanes, portable::kMaxRows, portable::kVectors, portable::gather},
+     portable::outer,
+     portable::copy_columns,
+     portable::copy_rows,
+     portable::spin},
+    portable::product};
 
 }  // namespace pare::kernels

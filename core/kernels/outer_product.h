@@ -21,12 +21,17 @@ struct Panel;
 inline constexpr int64_t kBlockPixels = 128;
 
 /// Both sides of a block. A vector may be read up to a panel behind the last column of x.
+/// (No two neighbours here are neighbours in OuterTile: copied as one vector they would wait until
+/// both, and all that was stored before, have left the store buffer, which was a hundredth of a
+/// step.)
 struct OuterBlock {
+  int64_t lines;
   const float* const* x;  // [lines], of `pixels` pixels each
   int64_t x_pixel;        // stride
-  const float* dy;        // [lines * pixels]
-  int64_t dy_pixel;       // stride
-  int64_t lines, pixels, rows;
+  int64_t pixels;
+  const float* dy;   // [lines * pixels]
+  int64_t dy_pixel;  // stride
+  int64_t rows;
 };
 
 /// Neighbours in x that are neighbours in a row of dw too.

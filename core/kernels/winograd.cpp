@@ -167,16 +167,36 @@ HWY_INLINE void Transform(Get get, Put put, Line line) {
   }
 }
 
-/// Rows and columns of a tile that lie inside of the image.
+/// Which of the S pixels from `at` on lie inside of an image of `size`.
+template <int S>
 struct Inside {
-  int row_begin, row_end, col_begin, col_end;
-  HWY_INLINE bool has(int i, int j) const {
-    return i >= row_begin && i < row_end && j >= col_begin && j < col_end;
+  int64_t at, size;
+  HWY_INLINE bool has(int i) const { return at + i >= 0 && at + i < size; }
+  HWY_INLINE bool all() const { return has(0) && has(S - 1); }
+};
+
+/// A tile at the edge of an image: rows outside of it are one zero pixel again and again. No
+/// branch for each pixel: in small images most tiles are such ones.
+template <int S>
+struct EdgeTile {
+  alignas(64) static constexpr float kZeros[HWY_MAX_BYTES / sizeof(float)] = {};
+  const float* row[S];
+  int64_t pixel[S];
+  Inside<S> cols;
+
+  HWY_INLINE EdgeTile(const float* corner, int64_t line, int64_t step, const Inside<S>& inside_rows,
+                      const Inside<S>& inside_cols)
+      : cols(inside_cols) {
+    for (int i = 0; i < S; ++i) {
+      const bool there = inside_rows.has(i);
+      row[i] = there ? corner + i * line : kZeros;
+      pixel[i] = there ? step : 0;
+    }
+  }
+  HWY_INLINE const float* operator()(int i, int j) const {
+    return cols.has(j) ? row[i] + j * pixel[i] : kZeros;
   }
 };
-HWY_INLINE int Clamp(int64_t at, int size) {
-  return static_cast<int>(at < 0 ? 0 : at < size ? at : size);
-}
 
 /// f(get, first channel, tile) for the vectors of all tiles, S pixels in size and `step` apart:
 /// get(i, j) is a pixel of the tile. Meanwhile the rows come that the next row of tiles reads
@@ -184,34 +204,37 @@ HWY_INLINE int Clamp(int64_t at, int size) {
 template <int S, class F>
 HWY_INLINE void ForTiles(const TileRow& row, int step, F f) {
   const int64_t line = row.width * row.channels;
-  const int row_begin = Clamp(-row.row, S), row_end = Clamp(row.height - row.row, S);
+  const Inside<S> rows{row.row, row.height};
   for (int64_t t = 0; t < row.tiles; ++t) {
-    const int64_t col = row.col + t * step;
-    const Inside in{row_begin, row_end, Clamp(-col, S), Clamp(row.width - col, S)};
-    const int64_t corner = row.row * line + col * row.channels;
-    const bool whole = in.has(0, 0) && in.has(S - 1, S - 1);
+    const Inside<S> cols{row.col + t * step, row.width};
+    const float* corner = row.image + row.row * line + cols.at * row.channels;
+    const bool whole = rows.all() && cols.all();
     ForChannels(row.channels, [&](auto lane, int64_t c) HWY_ATTR {
-      const auto place = [&](int i, int j) HWY_ATTR {
-        return row.image + (corner + i * line + j * row.channels + c);
-      };
-      const auto pixel = [&](int i, int j) HWY_ATTR { return lane.load(place(i, j)); };
-      const auto part = [&](int i, int j)
-                            HWY_ATTR { return in.has(i, j) ? pixel(i, j) : hn::Zero(D()); };
+      const auto place = [&](int i, int j)
+                             HWY_ATTR { return corner + (i * line + j * row.channels + c); };
       for (int i = S; i < S + step; ++i) {
         for (int j = 0; j < step; ++j) __builtin_prefetch(place(i, j), 0, 3);
       }
-      whole ? f(pixel, lane, c, t) : f(part, lane, c, t);
+      if (whole) {
+        return f([&](int i, int j) HWY_ATTR { return lane.load(place(i, j)); }, lane, c, t);
+      }
+      const EdgeTile<S> edge(corner + c, line, row.channels, rows, cols);
+      f([&](int i, int j) HWY_ATTR { return lane.load(edge(i, j)); }, lane, c, t);
     });
   }
+}
+
+template <int A, class Get, class Lane>
+HWY_NOINLINE void InputTile(Get get, Lane lane, float* to, int64_t plane) {
+  Transform<A, A>(
+      get, [&](int i, int j, Vf u) HWY_ATTR { lane.store(u, to + (i * A + j) * plane); },
+      [](const Vf(&in)[A], Vf(&out)[A]) HWY_ATTR { InputLine(in, out); });
 }
 
 template <int A>
 HWY_INLINE void Input(int m, const TileRow& row, int64_t plane, float* v) {
   ForTiles<A>(row, m, [&](auto get, auto lane, int64_t c, int64_t tile) HWY_ATTR {
-    float* to = v + tile * row.channels + c;
-    Transform<A, A>(
-        get, [&](int i, int j, Vf u) HWY_ATTR { lane.store(u, to + (i * A + j) * plane); },
-        [](const Vf(&in)[A], Vf(&out)[A]) HWY_ATTR { InputLine(in, out); });
+    InputTile<A>(get, lane, v + tile * row.channels + c, plane);
   });
 }
 
@@ -225,13 +248,17 @@ HWY_INLINE void Weight(const float* packed, int64_t count, int64_t plane, float*
   });
 }
 
+template <int A, int M, class Get, class Lane>
+HWY_NOINLINE void OutputGradTile(Get get, Lane lane, float* to, int64_t plane) {
+  Transform<M, A>(
+      get, [&](int i, int j, Vf u) HWY_ATTR { lane.store(u, to + (i * A + j) * plane); },
+      [](const Vf(&in)[M], Vf(&out)[A]) HWY_ATTR { OutputGradLine(in, out); });
+}
+
 template <int A, int M>
 HWY_INLINE void OutputGrad(const TileRow& row, int64_t plane, float* z) {
   ForTiles<M>(row, M, [&](auto get, auto lane, int64_t c, int64_t tile) HWY_ATTR {
-    float* to = z + tile * row.channels + c;
-    Transform<M, A>(
-        get, [&](int i, int j, Vf u) HWY_ATTR { lane.store(u, to + (i * A + j) * plane); },
-        [](const Vf(&in)[M], Vf(&out)[A]) HWY_ATTR { OutputGradLine(in, out); });
+    OutputGradTile<A, M>(get, lane, z + tile * row.channels + c, plane);
   });
 }
 

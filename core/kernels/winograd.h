@@ -14,10 +14,10 @@
 //
 //   dg = G^T [ sum over tiles (A dy A^T) * (B^T d B) ] G
 
-#include <array>
 #include <cstdint>
 #include <vector>
 
+#include "core/kernels/ahead.h"
 #include "core/kernels/conv.h"
 
 namespace pare::kernels {
@@ -76,14 +76,11 @@ struct WinogradPlan {
 
   GatherProblem p;
   WinogradKind kind;
-  const TileKernels* kernels;
+  const FloatKernels* kernels;
   std::vector<Panel> panels;
   int64_t images, tiles_h, tiles_w;
   int64_t batch_images, batch_rows;  // of tiles; one of the two is 1 or all
   int64_t row_batches;               // batches of one image
-  // Offsets of the tiles' rows in V, and in the products of a panel of 1, 2, 3 vectors.
-  std::vector<int64_t> v_row;
-  std::array<std::vector<int64_t>, 3> m_row;
 
   int64_t batches() const;
   int64_t tiles() const { return images * tiles_h * tiles_w; }
@@ -104,8 +101,10 @@ void winograd_batch_input(const WinogradPlan& plan, int64_t index, const Source&
 /// Likewise of the gradient of its outputs, dy [pixels, channels].
 void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const float* dy,
                                 int64_t channels, int64_t plane, float* z) noexcept;
-/// One batch, all panels; w holds the transformed panels one after the other.
+/// One batch, all panels; w holds the transformed panels one after the other. What is ahead is
+/// fetched between the products, which need little from memory.
 void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, int64_t image_pixels,
-                    const float* w, const float* bias, float* y, int64_t y_image) noexcept;
+                    const float* w, const float* bias, float* y, int64_t y_image,
+                    Ahead ahead = {}) noexcept;
 
 }  // namespace pare::kernels

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/kernels/ahead.h"
 #include "core/kernels/winograd.h"
 #include "core/scratch.h"
 
@@ -53,35 +52,17 @@ void transform_rows(const WinogradPlan& plan, const Source& x, int64_t first, in
   }
 }
 
-/// The products of one panel: alpha^2 matrix products over the batch's tiles.
+/// The products of one panel: alpha^2 matrix products over the batch's tiles. Behind each, `lines`
+/// of what is ahead.
 void multiply(const WinogradPlan& plan, const Panel& panel, int64_t tiles, const float* v,
-              const float* w, float* products) noexcept {
-  const TileKernels& kernels = *plan.kernels;
-  const int64_t width = panel.vectors * kernels.lanes, channels = plan.p.channels;
-  const std::vector<int64_t>& rows = plan.m_row[static_cast<size_t>(panel.vectors - 1)];
-  alignas(64) static constexpr float kNoBias[kMaxPanel] = {};
-  const int64_t tap = 0;
-  const TileCut cut(tiles, kernels.max_rows(panel.vectors));
-  for (int point = 0; point < plan.kind.points(); ++point) {
-    GatherTile tile{v + point * winograd_plane(tiles * channels),
-                    nullptr,
-                    &tap,
-                    1,
-                    channels,
-                    w + point * channels * width,
-                    products + point * winograd_plane(tiles * width),
-                    nullptr,
-                    width,
-                    kNoBias,
-                    nullptr};
-    Ahead ahead;  // the next point's weights, or the next panel's
-    ahead.add(tile.w + channels * width, channels * width);
-    cut.each([&](int64_t i, int height) {
-      tile.x_pixel = plan.v_row.data() + i;
-      tile.y_pixel = rows.data() + i;
-      tile.ahead = ahead.take(channels / kAheadSteps, tile.x);
-      kernels.gather(height, panel.vectors, tile);
-    });
+              const float* w, float* products, Ahead& ahead, int64_t lines) noexcept {
+  const int64_t width = panel.vectors * plan.kernels->lanes, channels = plan.p.channels;
+  for (int point = 0; point < plan.kind.points(); ++point, w += channels * width) {
+    plan.kernels->product({v + point * winograd_plane(tiles * channels), w,
+                           products + point * winograd_plane(tiles * width), tiles, channels,
+                           panel.vectors,
+                           w + channels * width});  // the next point's weights, or the next panel's
+    ahead.fetch(lines);
   }
 }
 
@@ -118,12 +99,6 @@ WinogradPlan::WinogradPlan(const GatherProblem& problem, int64_t count, int64_t 
   batch_images = std::clamp<int64_t>(fit / (tiles_h * tiles_w), 1, images);
   batch_rows = batch_images > 1 ? tiles_h : std::clamp<int64_t>(fit / tiles_w, 1, tiles_h);
   row_batches = ceil_div(tiles_h, batch_rows);
-  for (int64_t i = 0; i < batch_images * batch_rows * tiles_w; ++i) {
-    v_row.push_back(i * p.channels);
-    for (size_t vectors = 1; vectors <= m_row.size(); ++vectors) {
-      m_row[vectors - 1].push_back(i * static_cast<int64_t>(vectors) * kernels->lanes);
-    }
-  }
 }
 
 bool WinogradPlan::applies(const GatherProblem& p, int64_t groups, int64_t outputs,
@@ -178,20 +153,23 @@ void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const f
 }
 
 void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, int64_t image_pixels,
-                    const float* w, const float* bias, float* y, int64_t y_image) noexcept {
+                    const float* w, const float* bias, float* y, int64_t y_image,
+                    Ahead ahead) noexcept {
   const WinogradPlan::Batch batch = plan.batch(index);
   const int64_t tiles = batch.tiles, plane = winograd_plane(tiles * plan.p.channels);
   Scratch scratch;
   float* v = scratch.floats(plan.kind.points() * plane);
   float* products = scratch.floats(plan.kind.points() * winograd_plane(tiles * kMaxPanel));
   winograd_batch_input(plan, index, x, image_pixels, plane, v);
+  const int64_t products_left = plan.kind.points() * static_cast<int64_t>(plan.panels.size());
+  const int64_t lines = ceil_div(ahead.lines(), products_left);
   alignas(64) float panel_bias[kMaxPanel] = {};
   for (size_t i = 0; i < plan.panels.size(); ++i) {
     const Panel& panel = plan.panels[i];
     if (bias) {
       std::memcpy(panel_bias, bias + panel.begin, static_cast<size_t>(panel.cols) * sizeof(float));
     }
-    multiply(plan, panel, tiles, v, w, products);
+    multiply(plan, panel, tiles, v, w, products, ahead, lines);
     store(plan, batch, panel, panel_bias, products, tiles, y, y_image);
     w += plan.panel_size(static_cast<int64_t>(i));
   }

@@ -72,7 +72,7 @@ void add_products(const kernels::TileKernels& kernels, const std::vector<kernels
   kernels::Ahead ahead;
   ahead.add(v + tiles * in, tiles * in);
   ahead.add(z + tiles * out, tiles * out);
-  kernels::add_outer_product(kernels, {&v, in, z, out, 1, tiles, out}, {{0, 0}}, panels, du, in,
+  kernels::add_outer_product(kernels, {1, &v, in, tiles, z, out, out}, {{0, 0}}, panels, du, in,
                              ahead);
 }
 

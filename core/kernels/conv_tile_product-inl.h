@@ -1,0 +1,133 @@
+// The matrix product of conv_tile.h over the same tiles; included behind conv_tile-inl.h. Rows lie
+// side by side, so a tile's addresses are a few pointers and strides: products of a few channels,
+// which are over after some dozens of FMAs, cannot afford more. (Winograd's products, % of the
+// peak, beside gather_tile: 16 channels 53 and 90, 32 83 and 92, 64 92 and 96.)
+
+/// Rows of x from where they lie, three to a pointer.
+template <int R>
+struct ProductRows {
+  static constexpr int kPointers = (R + 2) / 3;
+  const float* at[kPointers];
+  int64_t run;
+
+  [[gnu::always_inline]] ProductRows(const float* x, int64_t stride) : run(stride) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kPointers; ++i) at[i] = x + 3 * i * run;
+  }
+  [[gnu::always_inline]] const float* operator()(int m, int k) const {
+    return at[m / 3] + m % 3 * run + k;
+  }
+  [[gnu::always_inline]] void advance(int k) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kPointers; ++i) at[i] += k;
+  }
+};
+
+template <int R, int N>
+void product_tile(const float* from, int64_t run, const float* w, float* y,
+                  const float* ahead) noexcept {
+  Tile<R, N> tile;
+#pragma GCC unroll 16
+  for (int m = 0; m < R; ++m) {
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) tile.acc[m][n] = V::set1(0);
+  }
+  constexpr int kWidth = N * V::kLanes;
+  ProductRows<R> x(from, run);
+  const auto steps = [&](auto count) __attribute__((always_inline)) {
+    constexpr int kCount = decltype(count)::value;
+#pragma GCC unroll 8
+    for (int k = 0; k < kCount; ++k) {
+      tile.add(
+          w + k * kWidth, [&](int m) __attribute__((always_inline)) { return x(m, k); });
+    }
+    x.advance(kCount);
+    w += kCount * kWidth;
+  };
+  int64_t k = run;
+  for (; k >= kAheadSteps; k -= kAheadSteps) {
+    __builtin_prefetch(ahead, 0, 2);
+    ahead += kCacheLine;
+    steps(Count<kAheadSteps>{});
+  }
+  for (; k > 0; --k) steps(Count<1>{});
+#pragma GCC unroll 16
+  for (int m = 0; m < R; ++m) {
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) V::store(y + m * kWidth + n * V::kLanes, tile.acc[m][n]);
+  }
+}
+
+template <int N>
+struct ProductColumn {  // as GatherColumn
+  static constexpr int kRows = V::rows(N);
+  using Function = void (*)(const float*, int64_t, const float*, float*, const float*) noexcept;
+  Function product[kRows];
+
+  template <int R>
+  constexpr void fill() {
+    product[R - 1] = product_tile<R, N>;
+    if constexpr (R > 1) fill<R - 1>();
+  }
+  constexpr ProductColumn() : product{} { fill<kRows>(); }
+};
+
+template <int N>
+constexpr ProductColumn<N> kProductColumn{};
+
+/// Tiles of nearly equal height.
+template <int N>
+void product_tiles(const Product& p) noexcept {
+  constexpr int kRows = V::rows(N), kWidth = N * V::kLanes;
+  const int64_t tiles = (p.rows + kRows - 1) / kRows, height = p.rows / tiles;
+  const int64_t taller = p.rows - tiles * height, lines = p.run / kAheadSteps * kCacheLine;
+  const float *x = p.x, *ahead = p.ahead, *end = p.ahead + p.run * kWidth;
+  float* y = p.y;
+  for (int64_t i = 0; i < tiles; ++i, ahead += lines) {
+    const int64_t rows = height + (i < taller);
+    kProductColumn<N>.product[rows - 1](x, p.run, p.w, y, ahead < end ? ahead : x);
+    x += rows * p.run, y += rows * kWidth;
+  }
+}
+
+/// R rows by weights that are in registers.
+template <int R>
+[[gnu::always_inline]] inline void product_square(const float* x, const typename V::Reg* w,
+                                                  float* y) {
+  typename V::Reg acc[R];
+#pragma GCC unroll 16
+  for (int m = 0; m < R; ++m) acc[m] = V::set1(0);
+#pragma GCC unroll 16
+  for (int k = 0; k < V::kLanes; ++k) {
+#pragma GCC unroll 16
+    for (int m = 0; m < R; ++m) acc[m] = V::fma(V::set1(x[m * V::kLanes + k]), w[k], acc[m]);
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < R; ++m) V::store(y + m * V::kLanes, acc[m]);
+}
+
+/// As many inputs as a vector has lanes, and as many outputs: all weights stay in registers.
+void product_squares(const Product& p) noexcept {
+  typename V::Reg w[V::kLanes];
+#pragma GCC unroll 16
+  for (int k = 0; k < V::kLanes; ++k) w[k] = V::load(p.w + k * V::kLanes);
+  constexpr int kRows = V::kLanes / 2;
+  const float* x = p.x;
+  float* y = p.y;
+  int64_t i = 0;
+  for (; i + kRows <= p.rows; i += kRows, x += kRows * V::kLanes, y += kRows * V::kLanes) {
+    product_square<kRows>(x, w, y);
+  }
+  for (; i < p.rows; ++i, x += V::kLanes, y += V::kLanes) product_square<1>(x, w, y);
+}
+
+void product(const Product& p) noexcept {
+  switch (p.vectors) {
+    case 1:
+      return p.run == V::kLanes ? product_squares(p) : product_tiles<1>(p);
+    case 2:
+      return product_tiles<2>(p);
+    default:
+      if constexpr (kVectors == 3) return product_tiles<kVectors>(p);
+  }
+}
