@@ -9,7 +9,9 @@
 // it stays valid and is computed if anybody reads it. So nothing about the graph changes, only how
 // often memory is walked.
 
+#include <initializer_list>
 #include <optional>
+#include <type_traits>
 
 #include "core/kernels/bounds.h"
 #include "core/kernels/pointwise.h"
@@ -25,8 +27,41 @@ struct Block {
   int64_t index, first, rows;
   float* values;
 };
+/// Memory of the shape of what is shown in blocks, of which a visitor reads the same rows: whoever
+/// computes a block may fetch them meanwhile.
+class Beside {
+ public:
+  Beside() = default;
+  Beside(std::initializer_list<const float*> all) {
+    for (const float* each : all) add(each);
+  }
+  /// Nothing if null.
+  void add(const float* values) {
+    if (values && count_ < kMost) each_[count_++] = values;
+  }
+  const float* const* begin() const { return each_; }
+  const float* const* end() const { return each_ + count_; }
+
+ private:
+  static constexpr int kMost = 4;
+  const float* each_[kMost] = {};
+  int count_ = 0;
+};
+
 /// Called from several threads at once.
-using BlockVisitor = FunctionRef<void(const Block&)>;
+class BlockVisitor {
+ public:
+  template <class F>
+  requires(!std::is_same_v<std::remove_cvref_t<F>, BlockVisitor>)
+      BlockVisitor(F&& f, const Beside& reads = {})  // NOLINT: implicit on purpose
+      : f_(f), reads_(reads) {}
+  void operator()(const Block& b) const { f_(b); }
+  const Beside& reads() const { return reads_; }
+
+ private:
+  FunctionRef<void(const Block&)> f_;
+  Beside reads_;
+};
 
 struct QuantStep;  // core/ops/fake_quant.h
 
@@ -38,6 +73,10 @@ struct Deferred {
   virtual int64_t blocks() const { return 0; }
   /// Likewise, and shows every block as soon as it is finished. Only if blocks() > 0.
   virtual void run(float* y, BlockVisitor visit) const;
+  /// Whether run_rows() computes rows one by one, in any order: for who walks over them anyway.
+  virtual bool by_rows() const { return false; }
+  /// Rows [first, first + rows) of y. Called from several threads at once.
+  virtual void run_rows(float* y, int64_t first, int64_t rows) const;
   /// The smallest and the greatest value, if they are known before anything is computed.
   virtual std::optional<kernels::Bounds> bounds() const { return {}; }
   /// f(this) as one pass; empty if this work cannot absorb it.
@@ -59,6 +98,22 @@ kernels::Source source_of(const Tensor& t);
 int64_t pending_blocks(const Tensor& t);
 /// Computes t, showing every block.
 void settle(const Tensor& t, BlockVisitor visit);
+
+/// The values of t for a pass that walks over all rows and says which ones it comes to: pending
+/// work that can is then done row by row, and what was computed is still in cache.
+class RowWalk {
+ public:
+  /// Every row must be come to, once, before anybody else reads t.
+  explicit RowWalk(const Tensor& t);
+  const float* data() const { return y_; }
+  void come_to(int64_t first, int64_t rows) const {
+    if (work_) work_->run_rows(y_, first, rows);
+  }
+
+ private:
+  std::shared_ptr<const Deferred> work_;  // null: all is there
+  float* y_;
+};
 
 /// Off: every op computes at once. The reference that fused results are tested against. Default:
 /// on, unless the environment says PARE_FUSION=0.

@@ -52,17 +52,36 @@ Tensor Tensor::deferred(const Shape& shape, std::shared_ptr<Deferred> work,
   t.impl_->shape = shape;
   t.impl_->storage = std::make_shared<Storage>();
   t.impl_->storage->pending = std::move(work);
-  if (!fusion_enabled()) t.impl_->storage->compute();
-  for (const Tensor& source : reads) {
-    if (source && t.pending()) source.impl_->storage->add_reader(t.impl_->storage);
-  }
+  t.settle_or_wait_for(reads);
   return t;
+}
+
+Tensor Tensor::deferred_in(const Tensor& place, std::shared_ptr<Deferred> work,
+                           const std::vector<Tensor>& reads) {
+  place.data();
+  Tensor t = place.detach();
+  work->shape = place.shape();
+  t.impl_->storage->pending = std::move(work);
+  t.settle_or_wait_for(reads);
+  return t;
+}
+
+void Tensor::settle_or_wait_for(const std::vector<Tensor>& reads) {
+  if (!fusion_enabled()) return impl_->storage->compute();
+  for (const Tensor& source : reads) {
+    if (source) source.impl_->storage->add_reader(impl_->storage);
+  }
+}
+
+std::shared_ptr<Deferred> Tensor::Storage::begin() {
+  std::shared_ptr<Deferred> work = std::exchange(pending, nullptr);
+  if (!buffer.data()) buffer = Buffer(static_cast<size_t>(work->shape.numel()));
+  return work;
 }
 
 void Tensor::Storage::compute(const BlockVisitor* visit) {
   // Off the storage first, so that the work may drop its source as soon as it is done.
-  const std::shared_ptr<Deferred> work = std::exchange(pending, nullptr);
-  buffer = Buffer(static_cast<size_t>(work->shape.numel()));
+  const std::shared_ptr<Deferred> work = begin();
   visit ? work->run(buffer.data(), *visit) : work->run(buffer.data());
 }
 
@@ -133,6 +152,13 @@ float* Tensor::data() {
 }
 
 void settle(const Tensor& t, BlockVisitor visit) { TapeAccess::of(t).storage->compute(&visit); }
+
+RowWalk::RowWalk(const Tensor& t) {
+  auto& s = *TapeAccess::of(t).storage;
+  if (s.pending && s.pending->by_rows()) work_ = s.begin();
+  if (s.pending) s.compute();
+  y_ = s.buffer.data();
+}
 
 float Tensor::item() const {
   PARE_CHECK(numel() == 1, "tensor: item() needs one element, shape is ", shape());

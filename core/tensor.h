@@ -38,6 +38,10 @@ class Tensor {
   /// reads is changed. At once if fusion is off.
   static Tensor deferred(const Shape& shape, std::shared_ptr<Deferred> work,
                          const std::vector<Tensor>& reads);
+  /// Likewise, in the memory of `place`: the work finds the values of `place` there, and nobody
+  /// else may want them.
+  static Tensor deferred_in(const Tensor& place, std::shared_ptr<Deferred> work,
+                            const std::vector<Tensor>& reads);
 
   explicit operator bool() const { return impl_ != nullptr; }
   const Shape& shape() const;
@@ -92,6 +96,7 @@ class Tensor {
   struct Storage;
   struct Impl;
   friend struct TapeAccess;
+  void settle_or_wait_for(const std::vector<Tensor>& reads);
   std::shared_ptr<Impl> impl_;
 };
 

@@ -20,6 +20,8 @@ struct Tensor::Storage {
   std::shared_ptr<const IntegerGrid> grid;
 
   void compute(const BlockVisitor* visit = nullptr);
+  /// Takes the work off, with memory to do it in.
+  std::shared_ptr<Deferred> begin();
   void compute_readers();
   void add_reader(const std::shared_ptr<Storage>& reader);
 };

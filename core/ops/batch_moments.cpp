@@ -100,7 +100,7 @@ Moments batch_moments(const Tensor& x, Communicator* group) {
   std::copy_n(sums.of(0, kMax), C, max);
   std::vector<double> moments(static_cast<size_t>(2 * C));
   double *means = moments.data(), *squared = means + C;
-  parallel_for(C, 16, [&](Range channels) {
+  parallel_for(C, kMergedChannels, [&](Range channels) {
     const Merged merged{means, squared, min, max};
     double n = 0;
     for (int64_t block = 0; block < sums.blocks(); ++block) {

@@ -15,6 +15,9 @@ namespace pare {
 /// thread count, and float32 sums that stay short.
 inline constexpr int64_t kShardRows = 512;
 
+/// Channels whose blocks' sums are worth handing to a thread.
+inline constexpr int64_t kMergedChannels = 8;
+
 struct Rows {
   int64_t rows, channels;
   explicit Rows(const Tensor& x)

@@ -81,7 +81,8 @@ Activated activation_backward(const Statistics& s, const kernels::Affine& u,
                                   quant_sums ? &a.quant[static_cast<size_t>(block)] : nullptr});
   };
   if (shown) {
-    settle(dy, [&](const Block& b) { add(b.index, b.first, b.rows, b.values, b.values); });
+    const auto visit = [&](const Block& b) { add(b.index, b.first, b.rows, b.values, b.values); };
+    settle(dy, {visit, {u.x, u.residual}});
   } else {
     const float* from = dy.data();
     float* g = a.g ? a.g.data() : nullptr;
@@ -92,16 +93,41 @@ Activated activation_backward(const Statistics& s, const kernels::Affine& u,
   return a;
 }
 
+/// dx = a g + b (x - mean) + k, not computed yet: who walks over dx first computes it on the way.
+struct InputGradient final : Deferred {
+  Tensor from;  // g, or dy to be multiplied with the activation's derivative; none: what y holds
+  Statistics s;
+  Tensor residual;
+  Pointwise f;
+  std::optional<FakeQuant> quant;
+  Tensor coefficients;  // [3, C]: a, b, k
+
+  void run(float* y) const override {
+    Rows(s.x).for_each_shard(
+        [&](int64_t, int64_t first, int64_t rows) { run_rows(y, first, rows); });
+  }
+  bool by_rows() const override { return true; }
+  void run_rows(float* y, int64_t first, int64_t rows) const override {
+    const int64_t C = s.x.dim(-1), at = first * C;
+    const kernels::Affine u{s.x.data(), residual ? residual.data() : nullptr, s.scale.data(),
+                            s.shift.data()};
+    const float* a = coefficients.data();
+    const float* g = from ? from.data() : y;
+    kernels::normalize_grad_input(u.at(at), {f, quant ? &*quant : nullptr}, g + at,
+                                  {s.mean.data(), a, a + C, a + 2 * C}, rows, C, y + at);
+  }
+};
+
 struct Wanted {
   bool dx, residual, quant_sums;
 };
 
-Gradients normalize_backward(const Statistics& s, const Tensor& residual, kernels::Finish f,
+Gradients normalize_backward(const Statistics& s, const Tensor& residual, const kernels::Finish& f,
                              const Tensor& dy, const Wanted& want) {
   const Rows r(s.x);
   const int64_t C = r.channels;
-  kernels::Affine u{s.x.data(), residual ? residual.data() : nullptr, s.scale.data(),
-                    s.shift.data()};
+  const kernels::Affine u{s.x.data(), residual ? residual.data() : nullptr, s.scale.data(),
+                          s.shift.data()};
   const Activated activated = activation_backward(s, u, f, dy, want.residual, want.quant_sums);
   Gradients grads{{}, Tensor::uninit({C}), Tensor::uninit({C}), {}, activated.quant_sums()};
   if (want.residual) grads.dresidual = activated.g;
@@ -111,7 +137,7 @@ Gradients normalize_backward(const Statistics& s, const Tensor& residual, kernel
   const float* inv_std = s.inv_std.data();
   std::vector<double> totals(static_cast<size_t>(2 * C));
   double *sum = totals.data(), *product = sum + C;
-  parallel_for(C, 16, [&](Range channels) {
+  parallel_for(C, kMergedChannels, [&](Range channels) {
     for (int64_t block = 0; block < activated.sums.blocks(); ++block) {
       const float *sums = activated.sums.of(block, 0), *products = activated.sums.of(block, 1);
       for (int64_t c = channels.begin; c < channels.end; ++c) {
@@ -132,16 +158,20 @@ Gradients normalize_backward(const Statistics& s, const Tensor& residual, kernel
     k[c] = s.train ? static_cast<float>(-u.scale[c] * sum[c] / s.rows) : 0.0f;
   }
   if (!want.dx) return grads;
-  // With the activation's derivative already in g, the second pass is linear in it.
+  const auto work = std::make_shared<InputGradient>();
+  work->s = s, work->coefficients = coefficients;
+  if (!activated.g) {  // else it contains the activation's derivative
+    work->residual = residual, work->f = f.f;
+    if (f.quant) work->quant = *f.quant;
+  }
+  const bool last = !want.residual && (activated.g || dy.unique());  // nobody else wants g or dy
   const Tensor from = activated.g ? activated.g : dy;
-  if (activated.g) f = Pointwise{}, u.residual = nullptr;
-  grads.dx = want.residual ? Tensor::uninit(dy.shape()) : activated.g ? activated.g : reuse(dy);
-  const float *pfrom = from.data(), *mean = s.mean.data();
-  float* dx = grads.dx.data();
-  r.for_each_shard([&](int64_t, int64_t first, int64_t count) {
-    kernels::normalize_grad_input(u.at(first * C), f, pfrom + first * C, {mean, a, b, k}, count, C,
-                                  dx + first * C);
-  });
+  if (last) {
+    grads.dx = Tensor::deferred_in(from, work, {s.x, work->residual});
+  } else {
+    work->from = from;
+    grads.dx = Tensor::deferred(dy.shape(), work, {s.x, work->residual, from});
+  }
   return grads;
 }
 

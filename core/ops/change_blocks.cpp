@@ -8,15 +8,19 @@ namespace pare {
 namespace {
 
 struct Changed final : Deferred {
+  Beside reads;
   Tensor from;  // keeps its pending work, or has its values if that work's own sources changed
   std::function<void(const Block&)> change;
 
   int64_t blocks() const override { return pending_blocks(from); }
   void run(float* y, BlockVisitor visit) const override {
-    from.pending()->run(y, [&](const Block& b) {
+    Beside all = visit.reads();
+    for (const float* each : reads) all.add(each);
+    const auto both = [&](const Block& b) {
       change(b);
       visit(b);
-    });
+    };
+    from.pending()->run(y, {both, all});
   }
   void run(float* y) const override {
     if (blocks() > 0) return run(y, [](const Block&) {});
@@ -33,7 +37,9 @@ Tensor change_blocks(const Tensor& from, const std::vector<Tensor>& reads,
   work->from = from.detach();
   work->change = std::move(change);
   for (const Tensor& t : reads) {
-    if (t) t.data();  // not in the parallel region
+    if (!t) continue;
+    const float* values = t.data();  // not in the parallel region
+    if (t.shape() == from.shape()) work->reads.add(values);
   }
   std::vector<Tensor> sources = reads;
   sources.push_back(from);

@@ -24,14 +24,22 @@ struct Finished final : Deferred {
   std::optional<FakeQuant> quant;
 
   void run(float* y) const override {
+    run(y, [](const Block&) {});
+  }
+  int64_t blocks() const override { return conv->blocks(); }
+  void run(float* y, BlockVisitor visit) const override {
     const float* r = residual ? residual.data() : nullptr;
     const int64_t C = shape.dim(-1);
-    conv->run(y, [&](const Block& b) {
+    Beside reads = visit.reads();
+    reads.add(r);
+    const auto finish = [&](const Block& b) {
       const int64_t n = b.rows * C;
       if (r) kernels::accumulate(r + b.first * C, b.values, n);
       if (f.kind != Pointwise::Kind::identity) kernels::pointwise(f, b.values, b.values, n);
       if (quant) kernels::fake_quant(*quant, b.values, b.values, n);
-    });
+      visit(b);
+    };
+    conv->run(y, {finish, reads});
   }
 
   Tensor then(const Pointwise& next) const override {

@@ -279,6 +279,20 @@ void Gather::run(float* y) const {
 
 void Gather::run(float* y, BlockVisitor visit) const { run(passes.at(0), y, &visit); }
 
+namespace {
+
+/// What a visitor will read beside a block.
+kernels::Ahead fetched_beside(const BlockVisitor* visit, const Block& block, int64_t channels) {
+  kernels::Ahead ahead;
+  if (!visit) return ahead;
+  for (const float* read : visit->reads()) {
+    ahead.add(read + block.first * channels, block.rows * channels);
+  }
+  return ahead;
+}
+
+}  // namespace
+
 void Gather::run(const GatherPass& pass, float* y, const BlockVisitor* visit) const {
   if (way.winograd) return run_winograd(pass, y, visit);
   const auto pending = x.pending();  // kept until the end: the source points into it
@@ -301,13 +315,13 @@ void Gather::run(const GatherPass& pass, float* y, const BlockVisitor* visit) co
     for (int64_t i = r.begin; i < r.end; ++i) {
       const int64_t image = i / plan.bands(), band = i % plan.bands();
       float* to = y + image * pass.y_image;
-      kernels::gather_band(plan, band, from, image * pass.x_pixels, weights, pass.groups,
-                           pass.outputs, to);
-      if (!visit) continue;
       const GatherPlan::Band area = plan.band(band);
       const int64_t pixel = area.row * pass.p.cols + area.col;
-      (*visit)({i, image * pass.p.rows * pass.p.cols + pixel, area.rows * area.cols,
-                to + pixel * pass.p.y_pixel});
+      const Block block{i, image * pass.p.rows * pass.p.cols + pixel, area.rows * area.cols,
+                        to + pixel * pass.p.y_pixel};
+      kernels::gather_band(plan, band, from, image * pass.x_pixels, weights, pass.groups,
+                           pass.outputs, to, fetched_beside(visit, block, pass.p.y_pixel));
+      if (visit) (*visit)(block);
     }
   });
 }
@@ -320,10 +334,11 @@ void Gather::run_winograd(const GatherPass& pass, float* y, const BlockVisitor* 
   const float *weights = packed.data(), *b = bias ? bias.data() : nullptr;
   parallel_for(plan.batches(), 1, [&](Range r) {
     for (int64_t i = r.begin; i < r.end; ++i) {
-      kernels::winograd_batch(plan, i, from, pass.x_pixels, weights, b, y, pass.y_image);
-      if (!visit) continue;
       const auto batch = plan.batch(i);
-      (*visit)({i, batch.first, batch.pixels, y + batch.first * pass.p.y_pixel});
+      const Block block{i, batch.first, batch.pixels, y + batch.first * pass.p.y_pixel};
+      kernels::winograd_batch(plan, i, from, pass.x_pixels, weights, b, y, pass.y_image,
+                              fetched_beside(visit, block, pass.p.y_pixel));
+      if (visit) (*visit)(block);
     }
   });
 }

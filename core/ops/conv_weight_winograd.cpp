@@ -76,12 +76,21 @@ void add_products(const kernels::TileKernels& kernels, const std::vector<kernels
                              ahead);
 }
 
-/// dw [out, r, r, in] = G^T du G, du [points, out, in]
-void transform_back(const WinogradPlan& plan, int64_t in, int64_t out, const float* du, float* dw) {
-  const int64_t taps = plan.kind.r * plan.kind.r;
-  parallel_for(out, 8, [&](Range rows) {
+/// dw [out, r, r, in] = G^T (sum of the parts) G, du [parts, points, out, in]
+void transform_back(const WinogradPlan& plan, int64_t in, int64_t out, int64_t parts,
+                    const float* du, float* dw) {
+  const int64_t taps = plan.kind.r * plan.kind.r, points = plan.kind.points(), size = out * in;
+  const int64_t work = (parts > 1 ? parts : 1) * points * in;
+  parallel_for(out, kGrain / work + 1, [&](Range rows) {
+    Scratch scratch;
+    float* sum = parts > 1 ? scratch.floats(points * in) : nullptr;
     for (int64_t n = rows.begin; n < rows.end; ++n) {
-      kernels::winograd_weight_grad(plan.kind, du + n * in, out * in, in, dw + n * taps * in);
+      const float* from = du + n * in;
+      for (int64_t i = 0; sum && i < points; ++i) {
+        kernels::sum_columns(from + i * size, parts, points * size, in, sum + i * in);
+      }
+      kernels::winograd_weight_grad(plan.kind, sum ? sum : from, sum ? in : size, in,
+                                    dw + n * taps * in);
     }
   });
 }
@@ -106,7 +115,7 @@ class Summing {
         out_(s.out),
         pending_(x.pending()),
         source_(source_of(x)),
-        dy_(dy.data()),
+        dy_(dy),
         x_pixels_(x_pixels),
         dy_sums_(dy_sums),
         panels_(kernels::make_panels(s.in, *plan.kernels)) {}
@@ -128,10 +137,13 @@ class Summing {
   }
   void transform(const Flight& f, int64_t i) const {
     kernels::winograd_batch_input(plan_, i, source_, x_pixels_, f.v_plane, f.v + f.tile(i) * in_);
-    kernels::winograd_batch_output_grad(plan_, i, dy_, out_, f.z_plane, f.z + f.tile(i) * out_);
-    if (!dy_sums_) return;
     const auto batch = plan_.batch(i);
-    kernels::sum_columns(dy_ + batch.first * out_, batch.pixels, out_, out_, dy_sums_ + i * out_);
+    dy_.come_to(batch.first, batch.pixels);
+    kernels::winograd_batch_output_grad(plan_, i, dy_.data(), out_, f.z_plane,
+                                        f.z + f.tile(i) * out_);
+    if (!dy_sums_) return;
+    kernels::sum_columns(dy_.data() + batch.first * out_, batch.pixels, out_, out_,
+                         dy_sums_ + i * out_);
   }
   /// sums [out, in] += this point's products, block by block.
   void multiply(const Flight& f, int64_t block, int64_t point, float* sums) const {
@@ -148,7 +160,7 @@ class Summing {
   int64_t in_, out_;
   std::shared_ptr<const Deferred> pending_;  // the source points into it
   kernels::Source source_;
-  const float* dy_;
+  RowWalk dy_;
   int64_t x_pixels_;
   float* dy_sums_;
   std::vector<kernels::Panel> panels_;
@@ -205,17 +217,12 @@ Tensor winograd_weight_gradient(const ConvShape& s, const kernels::WinogradKind&
   const Summing work(plan, s, x, dy, pass.x_pixels, db ? sums.data() : nullptr);
   Tensor du = Tensor::uninit({cut.parts, points * size});
   sum_parts(work, cut, batches, points, size, du.data());
-  if (cut.parts > 1) {
-    Tensor sum = Tensor::uninit({points, size});
-    add_parts(du, cut.parts, sum);
-    du = sum;
-  }
   if (db) {
     *db = Tensor::uninit({s.out});
     add_parts(sums, batches, *db);
   }
   Tensor dw = Tensor::uninit(dw_shape);
-  transform_back(plan, s.in, s.out, du.data(), dw.data());
+  transform_back(plan, s.in, s.out, cut.parts, du.data(), dw.data());
   return dw;
 }
 

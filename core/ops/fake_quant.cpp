@@ -199,7 +199,7 @@ FakeQuantSums backward_in_blocks(const Work& w, const Tensor& dy, const Tensor& 
   const int64_t channels = w.x.dim(-1);
   std::vector<FakeQuantSums> parts(static_cast<size_t>(learned ? pending_blocks(dy) : 0));
   const FakeQuant q = kernels::windowed(w.groups[0].q);
-  settle(dy, [&](const Block& b) {
+  const auto visit = [&](const Block& b) {
     const float* from = x + b.first * channels;
     const int64_t n = b.rows * channels;
     if (learned) {
@@ -209,7 +209,8 @@ FakeQuantSums backward_in_blocks(const Work& w, const Tensor& dy, const Tensor& 
       kernels::pointwise_grad(window(q), from, b.values, b.values, n);
     }
     if (more) kernels::accumulate(more + b.first * channels, b.values, n);
-  });
+  };
+  settle(dy, {visit, {x, more}});
   FakeQuantSums sums;
   for (const FakeQuantSums& part : parts) add(sums, part);
   return sums;

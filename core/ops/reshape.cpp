@@ -60,7 +60,7 @@ struct Shuffled final : Deferred {
 
   int64_t blocks() const override { return in_blocks ? pending_blocks(x) : 0; }
   void run(float* y, BlockVisitor visit) const override {
-    x.pending()->run(y, [&](const Block& b) {
+    const auto shuffle = [&](const Block& b) {
       const int64_t n = order.size();
       Scratch scratch;
       float* row = scratch.floats(n);
@@ -69,7 +69,8 @@ struct Shuffled final : Deferred {
         kernels::shuffle_columns(order, row, b.values + i * n, 1);
       }
       visit(b);
-    });
+    };
+    x.pending()->run(y, {shuffle, visit.reads()});
   }
 
   std::optional<kernels::Source> source() const override {

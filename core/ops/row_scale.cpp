@@ -106,29 +106,30 @@ Tensor scale_rows(const Tensor& x, const Tensor& k) {
              operand("k", k));
   const Grouping by(x, k.dim(-1));
   Tensor y = scaled(x, k, by);
-  return record("scale_rows", y, {x, k},
-                [y = y.detach(), k = k.detach(), by](const Tensor& dy, Needs) -> Grads {
-                  Tensor dk = Tensor::uninit(k.shape());
-                  const float *py = y.data(), *pk = k.data();
-                  float* pdk = dk.data();
-                  const auto pass = [&](int64_t first, int64_t rows, const float* g, float* dx) {
-                    kernels::scale_rows_grad(by.rows(rows), py + first * by.channels(),
-                                             pk + first * by.groups, g, dx,
-                                             pdk + first * by.groups);
-                  };
-                  if (dy.unique() && pending_blocks(dy) > 0) {
-                    settle(dy, [&](const Block& b) { pass(b.first, b.rows, b.values, b.values); });
-                    return {dy, dk};
-                  }
-                  Tensor dx = reuse(dy);
-                  const float* g = dy.data();
-                  float* to = dx.data();
-                  by.for_each(dy, [&](int64_t first, int64_t rows) {
-                    const int64_t at = first * by.channels();
-                    pass(first, rows, g + at, to + at);
-                  });
-                  return {dx, dk};
-                });
+  return record(
+      "scale_rows", y, {x, k},
+      [y = y.detach(), k = k.detach(), by](const Tensor& dy, Needs) -> Grads {
+        Tensor dk = Tensor::uninit(k.shape());
+        const float *py = y.data(), *pk = k.data();
+        float* pdk = dk.data();
+        const auto pass = [&](int64_t first, int64_t rows, const float* g, float* dx) {
+          kernels::scale_rows_grad(by.rows(rows), py + first * by.channels(),
+                                   pk + first * by.groups, g, dx, pdk + first * by.groups);
+        };
+        if (dy.unique() && pending_blocks(dy) > 0) {
+          const auto visit = [&](const Block& b) { pass(b.first, b.rows, b.values, b.values); };
+          settle(dy, {visit, {py}});
+          return {dy, dk};
+        }
+        Tensor dx = reuse(dy);
+        const float* g = dy.data();
+        float* to = dx.data();
+        by.for_each(dy, [&](int64_t first, int64_t rows) {
+          const int64_t at = first * by.channels();
+          pass(first, rows, g + at, to + at);
+        });
+        return {dx, dk};
+      });
 }
 
 }  // namespace pare

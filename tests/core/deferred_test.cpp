@@ -11,6 +11,8 @@
 
 #include "core/autograd.h"
 #include "core/ops.h"
+#include "core/parallel.h"
+#include "core/winograd.h"
 
 using namespace pare;
 
@@ -89,6 +91,29 @@ double gap(const Tensor& a, const Tensor& b) {
     scale = std::max(scale, std::abs(double{b.data()[i]}));
   }
   return worst / scale;
+}
+
+/// Two residual blocks of 20 channels: gradients of the input and of all parameters.
+std::vector<Tensor> block_gradients(bool fused) {
+  set_fusion(fused);
+  Rng rng(3);
+  const int64_t C = 20;
+  std::vector<Tensor> leaves{Tensor::normal({5, 9, 8, C}, rng).requires_grad_()};
+  const auto conv_bn = [&](Tensor x) {
+    leaves.push_back(Tensor::normal({C, 3, 3, C}, rng, 0, 0.1f).requires_grad_());
+    const Tensor z = conv2d(x, leaves.back(), {}, {.pad = 1});
+    leaves.push_back(Tensor::uniform({C}, rng, 0.5f, 1.5f).requires_grad_());
+    leaves.push_back(Tensor::normal({C}, rng).requires_grad_());
+    Tensor mean = Tensor::zeros({C}), var = Tensor::ones({C});
+    return batch_norm(z, leaves[leaves.size() - 2], leaves.back(), mean, var);
+  };
+  Tensor x = relu(conv_bn(leaves[0]));
+  for (int block = 0; block < 2; ++block) x = relu(conv_bn(relu(conv_bn(x))) + x);
+  x.backward(Tensor::normal(x.shape(), rng));
+  set_fusion(true);
+  std::vector<Tensor> gradients;
+  for (const Tensor& leaf : leaves) gradients.push_back(leaf.grad());
+  return gradients;
 }
 
 }  // namespace
@@ -250,6 +275,80 @@ TEST_CASE("bounds of a sum are taken while it is computed") {
   const Bounds fused = run(true), plain = run(false);
   CHECK(fused.min == plain.min);
   CHECK(fused.max == plain.max);
+}
+
+TEST_CASE("gradients of residual blocks are the plain ones, and the same bits for any threads") {
+  const WinogradUse before = winograd_use();
+  for (WinogradUse use : {WinogradUse::off, WinogradUse::always}) {
+    set_winograd_use(use);
+    CAPTURE(winograd_use_name(use));
+    const std::vector<Tensor> plain = block_gradients(false);
+    std::vector<Tensor> first;
+    for (int threads : {1, 2, 3}) {
+      set_num_threads(threads);
+      const std::vector<Tensor> fused = block_gradients(true);
+      for (size_t i = 0; i < plain.size(); ++i) {
+        CAPTURE(i);
+        CHECK(gap(fused[i], plain[i]) < 2e-5);
+        if (threads > 1) CHECK(fused[i] == first[i]);
+      }
+      if (threads == 1) first = fused;
+    }
+    set_num_threads(0);
+  }
+  set_winograd_use(before);
+}
+
+TEST_CASE("batch_norm's gradient waits for its reader, until what it reads is changed") {
+  set_fusion(true);
+  const auto gradient = [](bool change) {
+    Rng rng(4);
+    Tensor x = Tensor::normal({3, 4, 5, 6}, rng).requires_grad_();
+    Tensor mean = Tensor::zeros({6}), var = Tensor::ones({6});
+    const Tensor y = relu(batch_norm(x, {}, {}, mean, var));
+    y.backward(Tensor::normal(x.shape(), rng));
+    CHECK(x.grad().pending());
+    if (change) {
+      x.fill_(0);
+      CHECK_FALSE(x.grad().pending());
+    }
+    return x.grad().clone();
+  };
+  CHECK(gradient(true) == gradient(false));
+}
+
+TEST_CASE("a walk computes pending rows as it comes to them") {
+  struct Halves final : Deferred {
+    mutable std::vector<int64_t> rows;
+    Tensor from;
+    void run(float* y) const override { run_rows(y, 0, 4); }
+    bool by_rows() const override { return true; }
+    void run_rows(float* y, int64_t first, int64_t count) const override {
+      rows.push_back(first);
+      const float* x = from ? from.data() : y;
+      for (int64_t i = first * 2; i < (first + count) * 2; ++i) y[i] = x[i] / 2;
+    }
+  };
+  set_fusion(true);
+  Rng rng(2);
+  const Tensor x = Tensor::normal({4, 2}, rng), place = x.clone(), half = mul(x, 0.5f);
+  for (bool in_place : {false, true}) {
+    const auto work = std::make_shared<Halves>();
+    if (!in_place) work->from = x;
+    const Tensor y =
+        in_place ? Tensor::deferred_in(place, work, {}) : Tensor::deferred(x.shape(), work, {x});
+    CHECK(y.pending());
+    const RowWalk walk(y);
+    CHECK_FALSE(y.pending());
+    walk.come_to(2, 2);
+    walk.come_to(0, 2);
+    CHECK(work->rows == std::vector<int64_t>{2, 0});
+    CHECK(y == half);
+    CHECK((y.data() == place.data()) == in_place);
+    const RowWalk again(y);  // nothing is pending: nothing to come to
+    again.come_to(0, 4);
+    CHECK(y == half);
+  }
 }
 
 TEST_CASE("values appear when they are read, and only then") {
