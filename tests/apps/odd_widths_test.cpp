@@ -56,9 +56,12 @@ void check_shapes(const TempDir& dir, const std::string& file) {
   }
 }
 
-/// Codes that fall half-way may flip between two ways to compute the same, and the classes of a
-/// network that has hardly trained are close to each other: one image in forty, seen over 2000.
-constexpr int kNearlyAll = kImages - 4;
+/// Codes that fall half-way may flip between two ways to compute the same.
+constexpr int kNearlyAll = kImages - 2;
+/// With ONNX's pairs of quantizers sums in float32 are rounded to codes, and the classes of networks
+/// that have hardly trained are close: over 2000 images of such a ResNet 50 change theirs (with
+/// integer operators 4, as a program 1). One in forty, so five are not to be expected.
+constexpr int kNearlyAllOfPairs = kImages - 4;
 
 TEST_CASE("odd widths: binary, ternary and four bits, folded and as integer programs") {
   for (const Net& net : kNets) {
@@ -104,7 +107,8 @@ TEST_CASE("odd widths: every program takes them") {
       CAPTURE(to);
       const std::string file = str("int8.", std::string(to) == "pare" ? "pare" : "onnx");
       const Json e = done(dir, str("pare export --test --to ", to, " --out ", file, " ", int8));
-      CHECK(e["same_class"].get<int>() >= kNearlyAll);
+      const bool pairs = std::string(to) == "onnx-qdq";
+      CHECK(e["same_class"].get<int>() >= (pairs ? kNearlyAllOfPairs : kNearlyAll));
     }
     const Json plain = done(dir, "pare export --test --to onnx --out float.onnx " + p);
     CHECK(plain["same_class"] == kImages);
