@@ -58,9 +58,9 @@ void check_shapes(const TempDir& dir, const std::string& file) {
 
 /// Codes that fall half-way may flip between two ways to compute the same.
 constexpr int kNearlyAll = kImages - 2;
-/// With ONNX's pairs of quantizers sums in float32 are rounded to codes, and the classes of networks
-/// that have hardly trained are close: over 2000 images of such a ResNet 50 change theirs (with
-/// integer operators 4, as a program 1). One in forty, so five are not to be expected.
+/// With ONNX's pairs of quantizers sums in float32 are rounded to codes, and the classes of
+/// networks that have hardly trained are close: over 2000 images of such a ResNet 50 change theirs
+/// (with integer operators 4, as a program 1). One in forty, so five are not to be expected.
 constexpr int kNearlyAllOfPairs = kImages - 4;
 
 TEST_CASE("odd widths: binary, ternary and four bits, folded and as integer programs") {
