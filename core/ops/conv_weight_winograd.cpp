@@ -80,8 +80,7 @@ void add_products(const kernels::TileKernels& kernels, const std::vector<kernels
 void transform_back(const WinogradPlan& plan, int64_t in, int64_t out, int64_t parts,
                     const float* du, float* dw) {
   const int64_t taps = plan.kind.r * plan.kind.r, points = plan.kind.points(), size = out * in;
-  const int64_t work = (parts > 1 ? parts : 1) * points * in;
-  parallel_for(out, kGrain / work + 1, [&](Range rows) {
+  parallel_for(out, kGrain / (parts * points * in) + 1, [&](Range rows) {
     Scratch scratch;
     float* sum = parts > 1 ? scratch.floats(points * in) : nullptr;
     for (int64_t n = rows.begin; n < rows.end; ++n) {

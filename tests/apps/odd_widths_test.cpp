@@ -58,10 +58,6 @@ void check_shapes(const TempDir& dir, const std::string& file) {
 
 /// Codes that fall half-way may flip between two ways to compute the same.
 constexpr int kNearlyAll = kImages - 2;
-/// With ONNX's pairs of quantizers sums in float32 are rounded to codes, and the classes of
-/// networks that have hardly trained are close: over 2000 images of such a ResNet 50 change theirs
-/// (with integer operators 4, as a program 1). One in forty, so five are not to be expected.
-constexpr int kNearlyAllOfPairs = kImages - 4;
 
 TEST_CASE("odd widths: binary, ternary and four bits, folded and as integer programs") {
   for (const Net& net : kNets) {
@@ -103,13 +99,18 @@ TEST_CASE("odd widths: every program takes them") {
     const std::string calib = "--train-limit 80 --calib 40 ";
     done(dir, "pare quantize --quant uniform:W8A8,edges=uniform:8 --out int8 " + calib + p);
     const std::string int8 = "--weights int8/quantized.safetensors" + kTest;
-    for (const char* to : {"pare", "onnx", "onnx-qdq"}) {
+    for (const char* to : {"pare", "onnx"}) {
       CAPTURE(to);
-      const std::string file = str("int8.", std::string(to) == "pare" ? "pare" : "onnx");
-      const Json e = done(dir, str("pare export --test --to ", to, " --out ", file, " ", int8));
-      const bool pairs = std::string(to) == "onnx-qdq";
-      CHECK(e["same_class"].get<int>() >= (pairs ? kNearlyAllOfPairs : kNearlyAll));
+      const Json e = done(dir, str("pare export --test --to ", to, " --out int8.", to, " ", int8));
+      CHECK(e["same_class"].get<int>() >= kNearlyAll);
     }
+    // Pairs of quantizers move one class in forty where a network has hardly trained: the same
+    // share, but of all images, since of 40 it depends on the last bit of the training.
+    const Json pairs = done(dir,
+                            "pare export --test --to onnx-qdq --out qdq.onnx --eval-batch-size 40 "
+                            "--threads 1 --json --weights int8/quantized.safetensors");
+    CHECK(pairs["images"].get<int>() >= 1000);
+    CHECK(pairs["same_class"].get<int>() * kImages >= pairs["images"].get<int>() * kNearlyAll);
     const Json plain = done(dir, "pare export --test --to onnx --out float.onnx " + p);
     CHECK(plain["same_class"] == kImages);
 
