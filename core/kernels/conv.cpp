@@ -105,6 +105,10 @@ GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group, 
       y_pixel.push_back(i * p.y_row + j * p.y_pixel);
     }
   }
+  x_step = windows ? p.reduction() : p.step_w * p.channels;
+  const bool joined_rows =
+      (windows || p.step_h * line == band_cols * x_step) && p.y_row == band_cols * p.y_pixel;
+  even = joined_rows ? band_rows * band_cols : band_cols;
 }
 
 Windows GatherPlan::band_windows(int64_t rows, int64_t cols) const {
@@ -151,6 +155,29 @@ BandInput band_input(const GatherPlan& plan, const Source& x, int64_t first, con
   return {copied, inside};
 }
 
+/// How a band's pixels are cut into tiles: along each stretch of pixels at equal distances, unless
+/// that makes too many too low ones.
+struct Tiles {
+  int64_t pixels, stretch;
+  TileCut cut;
+  bool even;
+
+  Tiles(const GatherPlan& plan, int64_t all, int max_height)
+      : pixels(all), stretch(std::min(plan.even, all)), cut(stretch, max_height) {
+    even = stretch == pixels ||
+           (3 * cut.height >= 2 * max_height && plan.p.reduction() <= kLongWindow);
+    if (!even) stretch = pixels, cut = TileCut(pixels, max_height);
+  }
+  int64_t count() const { return pixels / stretch * cut.tiles; }
+  /// f(first pixel, height)
+  template <class F>
+  void each(F&& f) const {
+    for (int64_t first = 0; first < pixels; first += stretch) {
+      cut.each([&](int64_t begin, int height) { f(first + begin, height); });
+    }
+  }
+};
+
 /// What the tiles of one panel start with and end with.
 struct PanelEdges {
   alignas(64) float start[kMaxPanel] = {}, scale[kMaxPanel] = {}, shift[kMaxPanel] = {};
@@ -192,7 +219,7 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
   ahead.add(x.x + (first + next_row * p.width) * plan.source_channels, next * plan.source_channels);
   int64_t tiles = 0;
   for (const Panel& panel : plan.panels) {
-    tiles += groups * ceil_div(pixels, kernels.max_rows(panel.vectors));
+    tiles += groups * Tiles(plan, pixels, kernels.max_rows(panel.vectors)).count();
   }
   const int64_t lines = ceil_div(beside.lines(), tiles);
   for (int64_t g = 0; g < groups; ++g) {
@@ -214,7 +241,9 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
                       nullptr,
                       edges.scale,
                       edges.shift};
-      for_each_tile(pixels, kernels.max_rows(panel.vectors), [&](int64_t i, int height) {
+      const Tiles cut(plan, pixels, kernels.max_rows(panel.vectors));
+      if (cut.even) tile.x_step = plan.x_step, tile.y_step = plan.p.y_pixel;
+      cut.each([&](int64_t i, int height) {
         tile.x_pixel = plan.x_pixel.data() + i;
         tile.y_pixel = plan.y_pixel.data() + i;
         tile.ahead = ahead.take(tile.taps * (tile.run / kAheadSteps), input);

@@ -109,6 +109,8 @@ struct GatherPlan {
   int64_t run;                            // contiguous floats per tap
   std::vector<int64_t> taps;              // offsets
   std::vector<int64_t> x_pixel, y_pixel;  // offsets of a band's pixels, in tile order
+  int64_t x_step;                         // from pixel to pixel of a row
+  int64_t even;  // pixels that follow each other at that distance, a row or all
 
   Windows band_windows(int64_t rows, int64_t cols) const;
 

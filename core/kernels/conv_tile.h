@@ -26,6 +26,9 @@ struct GatherTile {
   const float* bias;       // [vectors * lanes], never null
   const float* ahead;      // memory fetched on the way: a cache line for every kAheadSteps of a run
   const float *scale = nullptr, *shift = nullptr;  // [vectors * lanes], with integers
+  /// Distances from pixel to pixel, if they are the same for all: then only the first offset of
+  /// each table is looked at. 0: the tables say.
+  int64_t x_step = 0, y_step = 0;
 };
 
 /// dw[m][j] += sum over lines and pixels of  dy[line][pixel][m] * x[line][pixel][j]

@@ -3,26 +3,6 @@
 // which are over after some dozens of FMAs, cannot afford more. (Winograd's products, % of the
 // peak, beside gather_tile: 16 channels 53 and 90, 32 83 and 92, 64 92 and 96.)
 
-/// Rows of x from where they lie, three to a pointer.
-template <int R>
-struct ProductRows {
-  static constexpr int kPointers = (R + 2) / 3;
-  const float* at[kPointers];
-  int64_t run;
-
-  [[gnu::always_inline]] ProductRows(const float* x, int64_t stride) : run(stride) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kPointers; ++i) at[i] = x + 3 * i * run;
-  }
-  [[gnu::always_inline]] const float* operator()(int m, int k) const {
-    return at[m / 3] + m % 3 * run + k;
-  }
-  [[gnu::always_inline]] void advance(int k) {
-#pragma GCC unroll 4
-    for (int i = 0; i < kPointers; ++i) at[i] += k;
-  }
-};
-
 template <int R, int N>
 void product_tile(const float* from, int64_t run, const float* w, float* y,
                   const float* ahead) noexcept {
@@ -33,7 +13,7 @@ void product_tile(const float* from, int64_t run, const float* w, float* y,
     for (int n = 0; n < N; ++n) tile.acc[m][n] = V::set1(0);
   }
   constexpr int kWidth = N * V::kLanes;
-  ProductRows<R> x(from, run);
+  EvenRows<R> x(from, run);
   const auto steps = [&](auto count) __attribute__((always_inline)) {
     constexpr int kCount = decltype(count)::value;
 #pragma GCC unroll 8

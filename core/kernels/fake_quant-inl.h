@@ -34,7 +34,7 @@ HWY_INLINE V Quotient(V x, V s, V r) {
 /// min(max(x, lo), hi); NaN stays NaN.
 template <class V>
 HWY_INLINE V Within(V x, V lo, V hi) {
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE2
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSSE3
   return hn::Min(hi, hn::Max(lo, x));  // MINPS and MAXPS give the second operand for NaN
 #else
   const V raised = hn::IfThenElse(hn::Lt(x, lo), lo, x);

@@ -15,16 +15,21 @@ namespace pare::kernels::HWY_NAMESPACE {
 using D = hn::ScalableTag<float>;
 using Vf = hn::Vec<D>;
 
-/// n values to n bytes: codes(x, inside) are vectors of integers from 0 to 255; the lanes of
-/// `inside` that are not become false.
+/// A number of less than 2^22 in size becomes whole by adding this, and its low byte is the sum's.
+/// Cheaper than a conversion to integers.
+constexpr float kMagic = 1.5f * (1 << 23);
+
+/// n values to n bytes: the low bytes of codes(x, inside), numbers from 0 to 255 that kMagic was
+/// added to; the lanes of `inside` that are not become false.
 template <class F>
 HWY_INLINE bool Bytes(const float* x, int64_t n, uint8_t* to, F codes) {
   const D d;
+  const hn::RebindToUnsigned<D> du;
   const hn::Rebind<uint8_t, D> db;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   auto inside = hn::Eq(hn::Zero(d), hn::Zero(d));
   const auto bytes = [&](Vf v)
-                         HWY_ATTR { return hn::DemoteTo(db, hn::NearestInt(codes(v, inside))); };
+                         HWY_ATTR { return hn::TruncateTo(db, hn::BitCast(du, codes(v, inside))); };
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) hn::StoreU(bytes(hn::LoadU(d, x + i)), db, to + i);
   if (i < n) {
@@ -58,7 +63,7 @@ bool ByteQuads(const ByteCode& code, const float* x, int64_t pixels, int64_t cha
   return Quads(x, pixels, channels, to, [&](Vf v, auto& inside) HWY_ATTR {
     const Vf t = hn::Add(hn::Mul(v, inverse), shift);
     inside = hn::And(inside, hn::And(hn::Gt(t, below), hn::Lt(t, above)));
-    return t;
+    return hn::Add(t, hn::Set(d, kMagic));
   });
 }
 
@@ -67,7 +72,7 @@ bool QuantQuads(const FakeQuant& q, const ByteCode& code, const float* x, int64_
   const D d;
   QuantLanes<D> lanes(d, q);
   // Codes become bytes by one addition, of whole numbers: nothing is rounded.
-  lanes.after = hn::Add(lanes.after, hn::Set(d, -q.zero - static_cast<float>(code.lo)));
+  lanes.after = hn::Add(lanes.after, hn::Set(d, kMagic - q.zero - static_cast<float>(code.lo)));
   return WithQuantizing(q.rounding, [&](auto f) HWY_ATTR {
     return Quads(x, pixels, channels, to, [&](Vf v, auto& inside) HWY_ATTR {
       const Vf u = f.Clamped(d, lanes, v);
