@@ -3,7 +3,7 @@
 // out as words of two neighbours along the reduction: the first in the low half. The words travel
 // as floats, which nothing but the tile kernels interprets.
 //
-// Rounding is to nearest, ties to even; NaN stays NaN.
+// Rounding is to nearest, ties to even; NaN stays NaN, and denormals may become zeros.
 
 #include <cstdint>
 #include <cstring>

@@ -29,6 +29,7 @@ constexpr int kVectors = 2;
 
 #include "core/kernels/conv_tile-inl.h"
 #include "core/kernels/conv_tile_outer-inl.h"
+#include "core/kernels/conv_tile_product-inl.h"
 
 }  // namespace
 }  // namespace pair_avx2
@@ -38,6 +39,7 @@ const TileKernels kPairAvx2{
     pair_avx2::outer,
     pair_avx2::copy_columns,
     pair_avx2::copy_rows,
+    pair_avx2::product,
     pair_avx2::spin};
 
 }  // namespace pare::kernels

@@ -29,6 +29,7 @@ constexpr int kVectors = 3;
 
 #include "core/kernels/conv_tile-inl.h"
 #include "core/kernels/conv_tile_outer-inl.h"
+#include "core/kernels/conv_tile_product-inl.h"
 
 }  // namespace
 }  // namespace pair_avx512
@@ -38,6 +39,7 @@ const TileKernels kPairAvx512{
     pair_avx512::outer,
     pair_avx512::copy_columns,
     pair_avx512::copy_rows,
+    pair_avx512::product,
     pair_avx512::spin};
 
 }  // namespace pare::kernels

@@ -23,6 +23,7 @@ constexpr int kVectors = 3;
 
 #include "core/kernels/conv_tile-inl.h"
 #include "core/kernels/conv_tile_outer-inl.h"
+#include "core/kernels/conv_tile_product-inl.h"
 
 }  // namespace
 }  // namespace pair_avx512bf16
@@ -32,6 +33,7 @@ const TileKernels kPairAvx512Bf16{{pair_avx512bf16::V::kLanes, pair_avx512bf16::
                                   pair_avx512bf16::outer,
                                   pair_avx512bf16::copy_columns,
                                   pair_avx512bf16::copy_rows,
+                                  pair_avx512bf16::product,
                                   pair_avx512bf16::spin};
 
 }  // namespace pare::kernels

@@ -26,6 +26,7 @@ constexpr int kVectors = 2;
 
 #include "core/kernels/conv_tile-inl.h"
 #include "core/kernels/conv_tile_outer-inl.h"
+#include "core/kernels/conv_tile_product-inl.h"
 
 }  // namespace
 }  // namespace pair_portable
@@ -35,6 +36,7 @@ const TileKernels kPairPortable{{pair_portable::V::kLanes, pair_portable::kMaxRo
                                 pair_portable::outer,
                                 pair_portable::copy_columns,
                                 pair_portable::copy_rows,
+                                pair_portable::product,
                                 pair_portable::spin};
 
 }  // namespace pare::kernels

@@ -4,7 +4,7 @@
 
 namespace pare::kernels {
 
-const FloatKernels& tile_kernels() noexcept {
+const TileKernels& tile_kernels() noexcept {
 #if defined(__x86_64__)
   switch (active_isa()) {
     case Isa::avx512:

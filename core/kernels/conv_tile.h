@@ -78,27 +78,24 @@ struct TileKernels : GatherKernels {
   /// to [pixels, rows] = dy at dy + pixel * dy_pixel
   void (*copy_rows)(int rows, const float* dy, int64_t dy_pixel, int64_t pixels,
                     float* to) noexcept;
+  void (*product)(const Product&) noexcept;
   /// `steps` rounds of independent FMAs on full registers, nothing else: returns the FLOP it did.
   double (*spin)(int64_t steps) noexcept;
 };
 
-struct FloatKernels : TileKernels {
-  void (*product)(const Product&) noexcept;
-};
-
-extern const FloatKernels kTilePortable;
+extern const TileKernels kTilePortable;
 /// The same tiles with pairs of bfloat16 (core/kernels/bf16.h) in the place of each x, w and dy:
 /// acc + the product of the second numbers, then + the product of the first.
 extern const TileKernels kPairPortable;
 #if defined(__x86_64__)
-extern const FloatKernels kTileAvx2, kTileAvx512;
+extern const TileKernels kTileAvx2, kTileAvx512;
 extern const TileKernels kPairAvx2, kPairAvx512, kPairAvx512Bf16;
 /// The same gather tiles with quads of bytes (core/kernels/quads.h), summed in int32.
 extern const GatherKernels kQuadAvx512Vnni;
 #endif
 
 /// The tables of the active ISA.
-const FloatKernels& tile_kernels() noexcept;
+const TileKernels& tile_kernels() noexcept;
 const TileKernels& pair_kernels() noexcept;
 /// Null: this ISA or CPU gains nothing by integers.
 const GatherKernels* quad_kernels() noexcept;

@@ -19,12 +19,12 @@ constexpr int kVectors = 2;
 }  // namespace
 }  // namespace avx2
 
-const FloatKernels kTileAvx2{{{avx2::V::kLanes, avx2::kMaxRows, avx2::kVectors, avx2::gather},
-                              avx2::outer,
-                              avx2::copy_columns,
-                              avx2::copy_rows,
-                              avx2::spin},
-                             avx2::product};
+const TileKernels kTileAvx2{{avx2::V::kLanes, avx2::kMaxRows, avx2::kVectors, avx2::gather},
+                            avx2::outer,
+                            avx2::copy_columns,
+                            avx2::copy_rows,
+                            avx2::product,
+                            avx2::spin};
 
 }  // namespace pare::kernels
 #endif

@@ -19,13 +19,13 @@ constexpr int kVectors = 3;
 }  // namespace
 }  // namespace avx512
 
-const FloatKernels kTileAvx512{
-    {{avx512::V::kLanes, avx512::kMaxRows, avx512::kVectors, avx512::gather},
-     avx512::outer,
-     avx512::copy_columns,
-     avx512::copy_rows,
-     avx512::spin},
-    avx512::product};
+const TileKernels kTileAvx512{
+    {avx512::V::kLanes, avx512::kMaxRows, avx512::kVectors, avx512::gather},
+    avx512::outer,
+    avx512::copy_columns,
+    avx512::copy_rows,
+    avx512::product,
+    avx512::spin};
 
 }  // namespace pare::kernels
 #endif

@@ -19,12 +19,12 @@ constexpr int kVectors = 2;
 }  // namespace
 }  // namespace portable
 
-const FloatKernels kTilePortable{
-    {{portable::V::kLanes, portable::kMaxRows, portable::kVectors, portable::gather},
-     portable::outer,
-     portable::copy_columns,
-     portable::copy_rows,
-     portable::spin},
-    portable::product};
+const TileKernels kTilePortable{
+    {portable::V::kLanes, portable::kMaxRows, portable::kVectors, portable::gather},
+    portable::outer,
+    portable::copy_columns,
+    portable::copy_rows,
+    portable::product,
+    portable::spin};
 
 }  // namespace pare::kernels

@@ -70,41 +70,44 @@ void product_tiles(const Product& p) noexcept {
   }
 }
 
-/// R rows by weights that are in registers.
-template <int R>
-[[gnu::always_inline]] inline void product_square(const float* x, const typename V::Reg* w,
-                                                  float* y) {
+/// R rows of K inputs by weights that are in registers.
+template <int R, int K>
+[[gnu::always_inline]] inline void product_in_registers(const float* x, const typename V::Reg* w,
+                                                        float* y) {
   typename V::Reg acc[R];
 #pragma GCC unroll 16
   for (int m = 0; m < R; ++m) acc[m] = V::set1(0);
 #pragma GCC unroll 16
-  for (int k = 0; k < V::kLanes; ++k) {
+  for (int k = 0; k < K; ++k) {
 #pragma GCC unroll 16
-    for (int m = 0; m < R; ++m) acc[m] = V::fma(V::set1(x[m * V::kLanes + k]), w[k], acc[m]);
+    for (int m = 0; m < R; ++m) acc[m] = V::fma(V::set1(x[m * K + k]), w[k], acc[m]);
   }
 #pragma GCC unroll 16
   for (int m = 0; m < R; ++m) V::store(y + m * V::kLanes, acc[m]);
 }
 
-/// As many inputs as a vector has lanes, and as many outputs: all weights stay in registers.
-void product_squares(const Product& p) noexcept {
-  typename V::Reg w[V::kLanes];
+/// No more inputs than a vector has lanes, and as many outputs: all weights stay in registers.
+template <int K>
+void product_by_registers(const Product& p) noexcept {
+  typename V::Reg w[K];
 #pragma GCC unroll 16
-  for (int k = 0; k < V::kLanes; ++k) w[k] = V::load(p.w + k * V::kLanes);
+  for (int k = 0; k < K; ++k) w[k] = V::load(p.w + k * V::kLanes);
   constexpr int kRows = V::kLanes / 2;
   const float* x = p.x;
   float* y = p.y;
   int64_t i = 0;
-  for (; i + kRows <= p.rows; i += kRows, x += kRows * V::kLanes, y += kRows * V::kLanes) {
-    product_square<kRows>(x, w, y);
+  for (; i + kRows <= p.rows; i += kRows, x += kRows * K, y += kRows * V::kLanes) {
+    product_in_registers<kRows, K>(x, w, y);
   }
-  for (; i < p.rows; ++i, x += V::kLanes, y += V::kLanes) product_square<1>(x, w, y);
+  for (; i < p.rows; ++i, x += K, y += V::kLanes) product_in_registers<1, K>(x, w, y);
 }
 
 void product(const Product& p) noexcept {
   switch (p.vectors) {
     case 1:
-      return p.run == V::kLanes ? product_squares(p) : product_tiles<1>(p);
+      if (p.run == V::kLanes) return product_by_registers<V::kLanes>(p);
+      if (p.run == V::kLanes / 2) return product_by_registers<V::kLanes / 2>(p);
+      return product_tiles<1>(p);
     case 2:
       return product_tiles<2>(p);
     default:

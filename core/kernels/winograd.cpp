@@ -1,11 +1,14 @@
 // The transforms of winograd.h, a vector of channels at a time.
 #include "core/kernels/winograd.h"
 
+#include <cstring>
+
 #include "core/kernels/highway.h"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/kernels/winograd.cpp"
 #include "hwy/foreach_target.h"
 //
+#include "core/kernels/bf16-inl.h"
 #include "core/kernels/map-inl.h"
 #include "hwy/highway.h"
 
@@ -15,9 +18,16 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using D = hn::ScalableTag<float>;
 using Vf = hn::Vec<D>;
+using Halves = hn::Rebind<uint16_t, D>;
 
 HWY_INLINE Vf Times(float factor, Vf x) { return hn::Mul(hn::Set(D(), factor), x); }
 HWY_INLINE Vf Plus(float factor, Vf x, Vf y) { return hn::MulAdd(hn::Set(D(), factor), x, y); }
+
+/// The points of alpha 6 beside 0 and infinity are these two and their opposites. They and their
+/// squares are exact, and transformed numbers stay small: what rounding leaves is a third of that
+/// of 1 and 2, which matters where products are of bfloat16 numbers (Barabasz et al. 2020,
+/// arXiv:1803.10986).
+constexpr float kNear = 0.625f, kFar = 1.5f, kNear2 = kNear * kNear, kFar2 = kFar * kFar;
 
 // t = B^T d
 HWY_INLINE void InputLine(const Vf (&d)[4], Vf (&t)[4]) {
@@ -26,21 +36,21 @@ HWY_INLINE void InputLine(const Vf (&d)[4], Vf (&t)[4]) {
   t[2] = hn::Sub(d[2], d[1]);
   t[3] = hn::Sub(d[1], d[3]);
 }
-//       4  0 -5  0  1  0
-//       0 -4 -4  1  1  0
-//       0  4 -4 -1  1  0
-//       0 -2 -1  2  1  0
-//       0  2 -1 -2  1  0
-//       0  4  0 -5  0  1
+// Rows of the polynomials that vanish at all points but one, a = kNear, b = kFar:
+//    a²b²   0   -a²-b²  0    1   0
+//     0   -ab²   -b²    a    1   0        and -a
+//     0   -a²b   -a²    b    1   0        and -b
+//     0   a²b²    0   -a²-b² 0    1
 HWY_INLINE void InputLine(const Vf (&d)[6], Vf (&t)[6]) {
-  const Vf even = Plus(-4, d[2], d[4]), odd = Plus(-4, d[1], d[3]);
-  const Vf far_even = hn::Sub(d[4], d[2]), far_odd = Times(2, hn::Sub(d[3], d[1]));
-  t[0] = Plus(4, d[0], Plus(-5, d[2], d[4]));
-  t[1] = hn::Add(even, odd);
-  t[2] = hn::Sub(even, odd);
-  t[3] = hn::Add(far_even, far_odd);
-  t[4] = hn::Sub(far_even, far_odd);
-  t[5] = Plus(4, d[1], Plus(-5, d[3], d[5]));
+  constexpr float kBoth = kNear2 + kFar2, kProduct = kNear2 * kFar2;
+  const Vf near_even = Plus(-kFar2, d[2], d[4]), near_odd = Plus(-kFar2, d[1], d[3]);
+  const Vf far_even = Plus(-kNear2, d[2], d[4]), far_odd = Plus(-kNear2, d[1], d[3]);
+  t[0] = Plus(kProduct, d[0], Plus(-kBoth, d[2], d[4]));
+  t[1] = Plus(kNear, near_odd, near_even);
+  t[2] = Plus(-kNear, near_odd, near_even);
+  t[3] = Plus(kFar, far_odd, far_even);
+  t[4] = Plus(-kFar, far_odd, far_even);
+  t[5] = Plus(kProduct, d[1], Plus(-kBoth, d[3], d[5]));
 }
 
 // y = A^T m,  A^T[j][i] = point_i^j, infinity in the last row
@@ -49,17 +59,16 @@ HWY_INLINE void OutputLine(const Vf (&m)[4], Vf (&y)[2]) {
   y[1] = hn::Sub(hn::Sub(m[1], m[2]), m[3]);
 }
 HWY_INLINE void OutputLine(const Vf (&m)[6], Vf (&y)[2]) {
-  const Vf near = hn::Add(m[1], m[2]), far = hn::Add(m[3], m[4]);
-  y[0] = hn::Add(m[0], hn::Add(near, far));
-  y[1] = hn::Add(Plus(2, hn::Sub(m[3], m[4]), hn::Sub(m[1], m[2])), m[5]);
+  y[0] = hn::Add(m[0], hn::Add(hn::Add(m[1], m[2]), hn::Add(m[3], m[4])));
+  y[1] = Plus(kFar, hn::Sub(m[3], m[4]), Plus(kNear, hn::Sub(m[1], m[2]), m[5]));
 }
 HWY_INLINE void OutputLine(const Vf (&m)[6], Vf (&y)[4]) {
   const Vf near = hn::Add(m[1], m[2]), near_odd = hn::Sub(m[1], m[2]);
   const Vf far = hn::Add(m[3], m[4]), far_odd = hn::Sub(m[3], m[4]);
   y[0] = hn::Add(m[0], hn::Add(near, far));
-  y[1] = Plus(2, far_odd, near_odd);
-  y[2] = Plus(4, far, near);
-  y[3] = hn::Add(Plus(8, far_odd, near_odd), m[5]);
+  y[1] = Plus(kFar, far_odd, Times(kNear, near_odd));
+  y[2] = Plus(kFar2, far, Times(kNear2, near));
+  y[3] = Plus(kFar2 * kFar, far_odd, Plus(kNear2 * kNear, near_odd, m[5]));
 }
 
 // z = A d
@@ -71,24 +80,25 @@ HWY_INLINE void OutputGradLine(const Vf (&d)[2], Vf (&z)[4]) {
 }
 HWY_INLINE void OutputGradLine(const Vf (&d)[2], Vf (&z)[6]) {
   z[0] = d[0];
-  z[1] = hn::Add(d[0], d[1]);
-  z[2] = hn::Sub(d[0], d[1]);
-  z[3] = Plus(2, d[1], d[0]);
-  z[4] = Plus(-2, d[1], d[0]);
+  z[1] = Plus(kNear, d[1], d[0]);
+  z[2] = Plus(-kNear, d[1], d[0]);
+  z[3] = Plus(kFar, d[1], d[0]);
+  z[4] = Plus(-kFar, d[1], d[0]);
   z[5] = d[1];
 }
 HWY_INLINE void OutputGradLine(const Vf (&d)[4], Vf (&z)[6]) {
-  const Vf even = hn::Add(d[0], d[2]), odd = hn::Add(d[1], d[3]);
-  const Vf far_even = Plus(4, d[2], d[0]), far_odd = Plus(8, d[3], Times(2, d[1]));
+  const Vf near_even = Plus(kNear2, d[2], d[0]), near_odd = Plus(kNear2, d[3], d[1]);
+  const Vf far_even = Plus(kFar2, d[2], d[0]), far_odd = Plus(kFar2, d[3], d[1]);
   z[0] = d[0];
-  z[1] = hn::Add(even, odd);
-  z[2] = hn::Sub(even, odd);
-  z[3] = hn::Add(far_even, far_odd);
-  z[4] = hn::Sub(far_even, far_odd);
+  z[1] = Plus(kNear, near_odd, near_even);
+  z[2] = Plus(-kNear, near_odd, near_even);
+  z[3] = Plus(kFar, far_odd, far_even);
+  z[4] = Plus(-kFar, far_odd, far_even);
   z[5] = d[3];
 }
 
-// G[i][k] = point_i^k / norm_i, infinity in the last row
+// G[i][k] = point_i^k / norm_i, infinity in the last row; norm_i is the product of point_i's
+// distances from the others
 template <int A>
 struct Points;
 template <>
@@ -97,7 +107,10 @@ struct Points<4> {
 };
 template <>
 struct Points<6> {
-  static constexpr float point[5] = {0, 1, -1, 2, -2}, norm[5] = {4, -6, -6, 24, 24};
+  static constexpr float kGap = 2 * (kFar2 - kNear2);
+  static constexpr float point[5] = {0, kNear, -kNear, kFar, -kFar};
+  static constexpr float norm[5] = {kNear2 * kFar2, -kNear2* kGap, -kNear2* kGap, kFar2* kGap,
+                                    kFar2* kGap};
 };
 
 template <int A, int R>
@@ -129,11 +142,17 @@ HWY_INLINE void WeightGradLine(const Vf (&u)[A], Vf (&g)[R]) {
 struct WholeVector {
   HWY_INLINE Vf load(const float* p) const { return hn::LoadU(D(), p); }
   HWY_INLINE void store(Vf v, float* p) const { hn::StoreU(v, D(), p); }
+  HWY_INLINE void store(hn::Vec<Halves> v, uint16_t* p) const { hn::StoreU(v, Halves(), p); }
 };
 struct PartVector {
   size_t count;
   HWY_INLINE Vf load(const float* p) const { return LoadTail(D(), p, count); }
   HWY_INLINE void store(Vf v, float* p) const { StoreTail(v, D(), p, count); }
+  HWY_INLINE void store(hn::Vec<Halves> v, uint16_t* p) const {
+    HWY_ALIGN uint16_t all[HWY_LANES(float)];
+    hn::StoreU(v, Halves(), all);
+    std::memcpy(p, all, count * sizeof(uint16_t));
+  }
 };
 
 /// f(lane, first channel)
@@ -145,27 +164,79 @@ HWY_INLINE void ForChannels(int64_t channels, F f) {
   if (c < channels) f(PartVector{static_cast<size_t>(channels - c)}, c);
 }
 
-/// t = L(L(x)^T)^T for an N x N block x(i, j), shown to put(i, j, value) for A x A values.
-template <int N, int A, class Get, class Put, class Line>
-HWY_INLINE void Transform(Get get, Put put, Line line) {
-  Vf rows[A][N];
+/// rows[i] = (L x)[i] for an N x N block x(i, j).
+template <class Lines, class Get>
+HWY_INLINE void FirstHalf(Get get, Vf (&rows)[Lines::kTo][Lines::kFrom]) {
+  constexpr int N = Lines::kFrom, A = Lines::kTo;
 #pragma GCC unroll 6
   for (int j = 0; j < N; ++j) {
     Vf in[N], out[A];
 #pragma GCC unroll 6
     for (int i = 0; i < N; ++i) in[i] = get(i, j);
-    line(in, out);
+    Lines::Run(in, out);
 #pragma GCC unroll 6
     for (int i = 0; i < A; ++i) rows[i][j] = out[i];
   }
+}
+
+/// t = L(L(x)^T)^T, shown to put(i, j, value) for A x A values.
+template <class Lines, class Get, class Put>
+HWY_INLINE void Transform(Get get, Put put) {
+  constexpr int A = Lines::kTo;
+  Vf rows[A][Lines::kFrom];
+  FirstHalf<Lines>(get, rows);
 #pragma GCC unroll 6
   for (int i = 0; i < A; ++i) {
     Vf out[A];
-    line(rows[i], out);
+    Lines::Run(rows[i], out);
 #pragma GCC unroll 6
     for (int j = 0; j < A; ++j) put(i, j, out[j]);
   }
 }
+
+/// Likewise of two blocks at once: put(i, j, value of x, value of y).
+template <class Lines, class GetX, class GetY, class Put>
+HWY_INLINE void TransformTwo(GetX x, GetY y, Put put) {
+  constexpr int A = Lines::kTo;
+  Vf x_rows[A][Lines::kFrom], y_rows[A][Lines::kFrom];
+  FirstHalf<Lines>(x, x_rows);
+  FirstHalf<Lines>(y, y_rows);
+#pragma GCC unroll 6
+  for (int i = 0; i < A; ++i) {
+    Vf of_x[A], of_y[A];
+    Lines::Run(x_rows[i], of_x);
+    Lines::Run(y_rows[i], of_y);
+#pragma GCC unroll 6
+    for (int j = 0; j < A; ++j) put(i, j, of_x[j], of_y[j]);
+  }
+}
+
+/// The lines above by name, from vectors of kFrom to vectors of kTo.
+template <int A>
+struct InputLines {
+  static constexpr int kFrom = A, kTo = A;
+  static HWY_INLINE void Run(const Vf (&d)[A], Vf (&t)[A]) { InputLine(d, t); }
+};
+template <int A, int M>
+struct OutputLines {
+  static constexpr int kFrom = A, kTo = M;
+  static HWY_INLINE void Run(const Vf (&m)[A], Vf (&y)[M]) { OutputLine(m, y); }
+};
+template <int A, int M>
+struct OutputGradLines {
+  static constexpr int kFrom = M, kTo = A;
+  static HWY_INLINE void Run(const Vf (&d)[M], Vf (&z)[A]) { OutputGradLine(d, z); }
+};
+template <int A, int R>
+struct WeightLines {
+  static constexpr int kFrom = R, kTo = A;
+  static HWY_INLINE void Run(const Vf (&g)[R], Vf (&u)[A]) { WeightLine<A, R>(g, u); }
+};
+template <int A, int R>
+struct WeightGradLines {
+  static constexpr int kFrom = A, kTo = R;
+  static HWY_INLINE void Run(const Vf (&u)[A], Vf (&g)[R]) { WeightGradLine<A, R>(u, g); }
+};
 
 /// Which of the S pixels from `at` on lie inside of an image of `size`.
 template <int S>
@@ -224,51 +295,114 @@ HWY_INLINE void ForTiles(const TileRow& row, int step, F f) {
   }
 }
 
-template <int A, class Get, class Lane>
-HWY_NOINLINE void InputTile(Get get, Lane lane, float* to, int64_t plane) {
-  Transform<A, A>(
-      get, [&](int i, int j, Vf u) HWY_ATTR { lane.store(u, to + (i * A + j) * plane); },
-      [](const Vf(&in)[A], Vf(&out)[A]) HWY_ATTR { InputLine(in, out); });
+/// Two tiles at a time, a last one beside zeros: f(get, get, lane, first channel, pair).
+template <int S, class F>
+HWY_INLINE void ForTwoTiles(const TileRow& row, int step, F f) {
+  const int64_t line = row.width * row.channels;
+  const Inside<S> rows{row.row, row.height};
+  for (int64_t t = 0; t < row.tiles; t += 2) {
+    const Inside<S> cols{row.col + t * step, row.width};
+    const Inside<S> next =
+        t + 1 < row.tiles ? Inside<S>{cols.at + step, row.width} : Inside<S>{-S, 0};
+    const float* corner = row.image + row.row * line + cols.at * row.channels;
+    const bool whole = rows.all() && cols.all() && next.all();
+    ForChannels(row.channels, [&](auto lane, int64_t c) HWY_ATTR {
+      const auto place = [&](int i, int j)
+                             HWY_ATTR { return corner + (i * line + j * row.channels + c); };
+      for (int i = S; i < S + step; ++i) {
+        for (int j = 0; j < 2 * step; ++j) __builtin_prefetch(place(i, j), 0, 3);
+      }
+      if (whole) {
+        return f([&](int i, int j) HWY_ATTR { return lane.load(place(i, j)); },
+                 [&](int i, int j) HWY_ATTR { return lane.load(place(i, j + step)); }, lane, c,
+                 t / 2);
+      }
+      const EdgeTile<S> edge(corner + c, line, row.channels, rows, cols);
+      const EdgeTile<S> next_edge(place(0, step), line, row.channels, rows, next);
+      f([&](int i, int j) HWY_ATTR { return lane.load(edge(i, j)); },
+        [&](int i, int j) HWY_ATTR { return lane.load(next_edge(i, j)); }, lane, c, t / 2);
+    });
+  }
 }
 
-template <int A>
-HWY_INLINE void Input(int m, const TileRow& row, int64_t plane, float* v) {
-  ForTiles<A>(row, m, [&](auto get, auto lane, int64_t c, int64_t tile) HWY_ATTR {
-    InputTile<A>(get, lane, v + tile * row.channels + c, plane);
+/// Where one vector of a tile's transformed channels goes, a plane further for each point.
+struct AsFloats {
+  float* to;
+  int64_t plane;
+
+  AsFloats(float* v, int64_t p, int64_t tile, int64_t channels, int64_t c)
+      : to(v + tile * channels + c), plane(p) {}
+  template <class Lane>
+  HWY_INLINE void put(Lane lane, int point, Vf value) const {
+    lane.store(value, to + point * plane);
+  }
+};
+template <class Round>
+struct AsChannelPairs {
+  uint16_t* to;
+  int64_t plane;
+
+  AsChannelPairs(float* v, int64_t p, int64_t tile, int64_t channels, int64_t c)
+      : to(reinterpret_cast<uint16_t*>(v) + tile * channels + c), plane(2 * p) {}
+  template <class Lane>
+  HWY_INLINE void put(Lane lane, int point, Vf value) const {
+    lane.store(Round::Bits(value), to + point * plane);
+  }
+};
+
+template <class Lines, class Get, class Lane, class Place>
+HWY_NOINLINE void Tile(Get get, Lane lane, Place place) {
+  Transform<Lines>(get,
+                   [&](int i, int j, Vf t) HWY_ATTR { place.put(lane, i * Lines::kTo + j, t); });
+}
+
+template <class Lines, class Place>
+HWY_INLINE void Tiles(const TileRow& row, int step, int64_t plane, float* v) {
+  ForTiles<Lines::kFrom>(row, step, [&](auto get, auto lane, int64_t c, int64_t tile) HWY_ATTR {
+    Tile<Lines>(get, lane, Place(v, plane, tile, row.channels, c));
+  });
+}
+
+template <class Lines, class Round, class GetX, class GetY, class Lane>
+HWY_NOINLINE void TwoTiles(GetX x, GetY y, Lane lane, AsFloats place) {
+  TransformTwo<Lines>(x, y, [&](int i, int j, Vf of_x, Vf of_y) HWY_ATTR {
+    place.put(lane, i * Lines::kTo + j, Round::Words(of_x, of_y));
+  });
+}
+
+template <class Lines, class Round>
+HWY_INLINE void PairsOfTiles(const TileRow& row, int step, int64_t plane, float* v) {
+  ForTwoTiles<Lines::kFrom>(
+      row, step, [&](auto x, auto y, auto lane, int64_t c, int64_t pair) HWY_ATTR {
+        TwoTiles<Lines, Round>(x, y, lane, AsFloats(v, plane, pair, row.channels, c));
+      });
+}
+
+template <class Lines>
+HWY_INLINE void TilesAs(TileWords words, const TileRow& row, int step, int64_t plane, float* v) {
+  if (words == TileWords::floats) return Tiles<Lines, AsFloats>(row, step, plane, v);
+  WithRounding([&](auto round) HWY_ATTR {
+    using Round = decltype(round);
+    if (words == TileWords::tile_pairs) return PairsOfTiles<Lines, Round>(row, step, plane, v);
+    Tiles<Lines, AsChannelPairs<Round>>(row, step, plane, v);
   });
 }
 
 template <int A, int R>
 HWY_INLINE void Weight(const float* packed, int64_t count, int64_t plane, float* u) {
   ForChannels(count, [&](auto lane, int64_t e) HWY_ATTR {
-    Transform<R, A>(
+    Transform<WeightLines<A, R>>(
         [&](int i, int j) HWY_ATTR { return lane.load(packed + (i * R + j) * count + e); },
-        [&](int i, int j, Vf t) HWY_ATTR { lane.store(t, u + (i * A + j) * plane + e); },
-        [](const Vf(&in)[R], Vf(&out)[A]) HWY_ATTR { WeightLine<A, R>(in, out); });
-  });
-}
-
-template <int A, int M, class Get, class Lane>
-HWY_NOINLINE void OutputGradTile(Get get, Lane lane, float* to, int64_t plane) {
-  Transform<M, A>(
-      get, [&](int i, int j, Vf u) HWY_ATTR { lane.store(u, to + (i * A + j) * plane); },
-      [](const Vf(&in)[M], Vf(&out)[A]) HWY_ATTR { OutputGradLine(in, out); });
-}
-
-template <int A, int M>
-HWY_INLINE void OutputGrad(const TileRow& row, int64_t plane, float* z) {
-  ForTiles<M>(row, M, [&](auto get, auto lane, int64_t c, int64_t tile) HWY_ATTR {
-    OutputGradTile<A, M>(get, lane, z + tile * row.channels + c, plane);
+        [&](int i, int j, Vf t) HWY_ATTR { lane.store(t, u + (i * A + j) * plane + e); });
   });
 }
 
 template <int A, int R>
 HWY_INLINE void WeightGrad(const float* du, int64_t plane, int64_t count, float* dw) {
   ForChannels(count, [&](auto lane, int64_t e) HWY_ATTR {
-    Transform<A, R>([&](int i, int j) HWY_ATTR { return lane.load(du + (i * A + j) * plane + e); },
-                    [&](int i, int j, Vf t)
-                        HWY_ATTR { lane.store(t, dw + (i * R + j) * count + e); },
-                    [](const Vf(&in)[A], Vf(&out)[R]) HWY_ATTR { WeightGradLine<A, R>(in, out); });
+    Transform<WeightGradLines<A, R>>(
+        [&](int i, int j) HWY_ATTR { return lane.load(du + (i * A + j) * plane + e); },
+        [&](int i, int j, Vf t) HWY_ATTR { lane.store(t, dw + (i * R + j) * count + e); });
   });
 }
 
@@ -283,21 +417,21 @@ HWY_INLINE void Output(const WinogradOutput& o) {
         for (int j = 0; j < M; ++j) __builtin_prefetch(y + i * o.y_row + j * o.y_pixel + c, 1, 3);
       }
       const Vf bias = lane.load(o.bias + c);
-      Transform<A, M>([&](int i, int j)
-                          HWY_ATTR { return lane.load(products + (i * A + j) * o.plane + c); },
-                      [&](int i, int j, Vf u) HWY_ATTR {
-                        if (i < o.rows && j < columns) {
-                          lane.store(hn::Add(u, bias), y + i * o.y_row + j * o.y_pixel + c);
-                        }
-                      },
-                      [](const Vf(&in)[A], Vf(&out)[M]) HWY_ATTR { OutputLine(in, out); });
+      Transform<OutputLines<A, M>>(
+          [&](int i, int j) HWY_ATTR { return lane.load(products + (i * A + j) * o.plane + c); },
+          [&](int i, int j, Vf u) HWY_ATTR {
+            if (i < o.rows && j < columns) {
+              lane.store(hn::Add(u, bias), y + i * o.y_row + j * o.y_pixel + c);
+            }
+          });
     });
   }
 }
 
-void WinogradInput(WinogradKind kind, const TileRow& row, int64_t plane, float* v) {
-  if (kind.alpha() == 4) return Input<4>(kind.m, row, plane, v);
-  Input<6>(kind.m, row, plane, v);
+void WinogradInput(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
+                   float* v) {
+  if (kind.alpha() == 4) return TilesAs<InputLines<4>>(words, row, kind.m, plane, v);
+  TilesAs<InputLines<6>>(words, row, kind.m, plane, v);
 }
 
 void WinogradWeight(WinogradKind kind, const float* packed, int64_t count, int64_t plane,
@@ -313,10 +447,11 @@ void WinogradOutputs(WinogradKind kind, const WinogradOutput& o) {
   Output<6, 2>(o);
 }
 
-void WinogradOutputGrad(WinogradKind kind, const TileRow& row, int64_t plane, float* z) {
-  if (kind.alpha() == 4) return OutputGrad<4, 2>(row, plane, z);
-  if (kind.m == 4) return OutputGrad<6, 4>(row, plane, z);
-  OutputGrad<6, 2>(row, plane, z);
+void WinogradOutputGrad(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
+                        float* z) {
+  if (kind.alpha() == 4) return TilesAs<OutputGradLines<4, 2>>(words, row, kind.m, plane, z);
+  if (kind.m == 4) return TilesAs<OutputGradLines<6, 4>>(words, row, kind.m, plane, z);
+  TilesAs<OutputGradLines<6, 2>>(words, row, kind.m, plane, z);
 }
 
 void WinogradWeightGrad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
@@ -338,8 +473,9 @@ HWY_EXPORT(WinogradOutputs);
 HWY_EXPORT(WinogradOutputGrad);
 HWY_EXPORT(WinogradWeightGrad);
 
-void winograd_input(WinogradKind kind, const TileRow& row, int64_t plane, float* v) noexcept {
-  HWY_DYNAMIC_DISPATCH(WinogradInput)(kind, row, plane, v);
+void winograd_input(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
+                    float* v) noexcept {
+  HWY_DYNAMIC_DISPATCH(WinogradInput)(kind, row, words, plane, v);
 }
 
 void winograd_weight(WinogradKind kind, const float* packed, int64_t count, int64_t plane,
@@ -351,8 +487,9 @@ void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept {
   HWY_DYNAMIC_DISPATCH(WinogradOutputs)(kind, out);
 }
 
-void winograd_output_grad(WinogradKind kind, const TileRow& row, int64_t plane, float* z) noexcept {
-  HWY_DYNAMIC_DISPATCH(WinogradOutputGrad)(kind, row, plane, z);
+void winograd_output_grad(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
+                          float* z) noexcept {
+  HWY_DYNAMIC_DISPATCH(WinogradOutputGrad)(kind, row, words, plane, z);
 }
 
 void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int64_t count,

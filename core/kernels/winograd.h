@@ -7,7 +7,7 @@
 //
 // The sums over channels are alpha^2 matrix products, one for each point of the transformed tile;
 // the register tiles of conv_tile.h do them. F(2x2, 3x3) saves 2.25 times the products, F(4x4, 3x3)
-// 4 times, F(2x2, 5x5) 2.8 times. Points: 0, 1, -1, infinity (alpha 4) and 0, 1, -1, 2, -2,
+// 4 times, F(2x2, 5x5) 2.8 times. Points: 0, 1, -1, infinity (alpha 4) and 0, 5/8, -5/8, 3/2, -3/2,
 // infinity (alpha 6).
 //
 // The expression is linear in g, so its gradient is the transposed one, with as few products:
@@ -24,6 +24,7 @@ namespace pare::kernels {
 
 struct WinogradKind {
   int m, r;
+  bool bf16 = false;  // transformed operands are rounded to bfloat16, as words of two
   int alpha() const { return m + r - 1; }
   int points() const { return alpha() * alpha(); }
 };
@@ -36,14 +37,27 @@ constexpr int64_t winograd_plane(int64_t floats) {
   return ((floats + kLine - 1) / kLine | 1) * kLine;
 }
 
+/// How transformed tiles are kept: as floats [tiles, channels], or as words of two bfloat16 numbers
+/// (core/kernels/bf16.h) that are neighbours along a sum: over channels, whose number must be even,
+/// [tiles, channels / 2], or over tiles, [pairs(tiles), channels], where a last tile is paired with
+/// zeros.
+enum class TileWords { floats, channel_pairs, tile_pairs };
+/// Floats of a row of tiles in each plane.
+constexpr int64_t tile_floats(TileWords words, int64_t tiles, int64_t channels) {
+  return words == TileWords::floats          ? tiles * channels
+         : words == TileWords::channel_pairs ? tiles * (channels / 2)
+                                             : (tiles + 1) / 2 * channels;
+}
+
 /// A row of tiles, m pixels apart, where the image lies in memory; what is outside of it is zero.
 struct TileRow {
   const float* image;               // [height, width, channels]
   int64_t height, width, channels;  // of the image
   int64_t row, col, tiles;          // the first tile's corner, and how many
 };
-/// v[point * plane + tile * channels + c] = B^T d B
-void winograd_input(WinogradKind kind, const TileRow& row, int64_t plane, float* v) noexcept;
+/// v[point * plane + tile * channels + c] = B^T d B, or words of them
+void winograd_input(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
+                    float* v) noexcept;
 /// u[point * plane + i] = G g G^T, taps g at packed[tap * count + i], i < count.
 void winograd_weight(WinogradKind kind, const float* packed, int64_t count, int64_t plane,
                      float* u) noexcept;
@@ -60,8 +74,9 @@ struct WinogradOutput {
 };
 void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept;
 
-/// z[point * plane + tile * channels + c] = A dy A^T
-void winograd_output_grad(WinogradKind kind, const TileRow& row, int64_t plane, float* z) noexcept;
+/// z[point * plane + tile * channels + c] = A dy A^T, or words of them
+void winograd_output_grad(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
+                          float* z) noexcept;
 /// dw[tap * count + i] = G^T du G for du at du[point * plane + i], i < count.
 void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
                           float* dw) noexcept;
@@ -70,17 +85,24 @@ void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int
 /// is some rows of tiles of one image, or some whole images: its outputs are contiguous pixels.
 struct WinogradPlan {
   WinogradPlan(const GatherProblem& problem, int64_t images, int64_t outputs, WinogradKind kind);
-  /// Stride 1, no dilation, one group, a kernel of this size, enough channels to fill vectors.
+  /// Stride 1, no dilation, one group, a kernel of this size, enough channels to fill vectors, with
+  /// bfloat16 an even number of them.
   static bool applies(const GatherProblem& problem, int64_t groups, int64_t outputs,
                       WinogradKind kind);
 
   GatherProblem p;
   WinogradKind kind;
-  const FloatKernels* kernels;
+  const TileKernels* kernels;
   std::vector<Panel> panels;
   int64_t images, tiles_h, tiles_w;
   int64_t batch_images, batch_rows;  // of tiles; one of the two is 1 or all
   int64_t row_batches;               // batches of one image
+
+  /// Words that the products sum up over channels.
+  int64_t terms() const { return kind.bf16 ? p.channels / 2 : p.channels; }
+  TileWords products() const { return kind.bf16 ? TileWords::channel_pairs : TileWords::floats; }
+  /// Likewise, as the weight gradient sums up over tiles.
+  TileWords summands() const { return kind.bf16 ? TileWords::tile_pairs : TileWords::floats; }
 
   int64_t batches() const;
   int64_t tiles() const { return images * tiles_h * tiles_w; }
@@ -91,14 +113,16 @@ struct WinogradPlan {
     int64_t image, images, tile_row, tile_rows;
     int64_t first, pixels;  // output pixels, counted over all images
     int64_t tiles;
+    int64_t summands;  // of the weight gradient: tiles, or pairs of them
   };
   Batch batch(int64_t index) const;
 };
 
-/// The transformed input of a batch's tiles, [points] planes of [tiles, channels].
+/// The transformed input of a batch's tiles, [points] planes.
 void winograd_batch_input(const WinogradPlan& plan, int64_t index, const Source& x,
-                          int64_t image_pixels, int64_t plane, float* v) noexcept;
-/// Likewise of the gradient of its outputs, dy [pixels, channels].
+                          int64_t image_pixels, TileWords words, int64_t plane, float* v) noexcept;
+/// Likewise of the gradient of its outputs, dy [pixels, channels], as the weight gradient's
+/// summands.
 void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const float* dy,
                                 int64_t channels, int64_t plane, float* z) noexcept;
 /// One batch, all panels; w holds the transformed panels one after the other. What is ahead is

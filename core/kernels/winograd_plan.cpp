@@ -37,18 +37,18 @@ struct ImageRows {
   }
 };
 
-/// Transforms the tiles of one image's rows [row, row + rows) of tiles into v [points][tiles][C].
+/// Transforms the tiles of one image's rows [row, row + rows) of tiles into v, [points] planes.
 void transform_rows(const WinogradPlan& plan, const Source& x, int64_t first, int64_t row,
-                    int64_t rows, int64_t plane, float* v) noexcept {
+                    int64_t rows, TileWords words, int64_t plane, float* v) noexcept {
   const GatherProblem& p = plan.p;
   const int m = plan.kind.m;
   const int64_t top = row * m - p.top;
   Scratch scratch;
   ImageRows image(p, x, first, top, top + rows * m + plan.kind.r - 1, scratch);
   image.tiles.col = -p.left, image.tiles.tiles = plan.tiles_w;
-  for (int64_t i = 0; i < rows; ++i, v += plan.tiles_w * p.channels) {
+  for (int64_t i = 0; i < rows; ++i, v += tile_floats(words, plan.tiles_w, p.channels)) {
     image.tiles.row = top + i * m - image.begin;
-    winograd_input(plan.kind, image.tiles, plane, v);
+    winograd_input(plan.kind, image.tiles, words, plane, v);
   }
 }
 
@@ -56,12 +56,12 @@ void transform_rows(const WinogradPlan& plan, const Source& x, int64_t first, in
 /// of what is ahead.
 void multiply(const WinogradPlan& plan, const Panel& panel, int64_t tiles, const float* v,
               const float* w, float* products, Ahead& ahead, int64_t lines) noexcept {
-  const int64_t width = panel.vectors * plan.kernels->lanes, channels = plan.p.channels;
-  for (int point = 0; point < plan.kind.points(); ++point, w += channels * width) {
-    plan.kernels->product({v + point * winograd_plane(tiles * channels), w,
-                           products + point * winograd_plane(tiles * width), tiles, channels,
+  const int64_t width = panel.vectors * plan.kernels->lanes, terms = plan.terms();
+  for (int point = 0; point < plan.kind.points(); ++point, w += terms * width) {
+    plan.kernels->product({v + point * winograd_plane(tiles * terms), w,
+                           products + point * winograd_plane(tiles * width), tiles, terms,
                            panel.vectors,
-                           w + channels * width});  // the next point's weights, or the next panel's
+                           w + terms * width});  // the next point's weights, or the next panel's
     ahead.fetch(lines);
   }
 }
@@ -89,13 +89,12 @@ WinogradPlan::WinogradPlan(const GatherProblem& problem, int64_t count, int64_t 
                            WinogradKind k)
     : p(problem),
       kind(k),
-      kernels(&tile_kernels()),
+      kernels(k.bf16 ? &pair_kernels() : &tile_kernels()),
       panels(make_panels(outputs, *kernels)),
       images(count),
       tiles_h(ceil_div(p.rows, k.m)),
       tiles_w(ceil_div(p.cols, k.m)) {
-  const int64_t fit =
-      tiles_of_batch(images * tiles_h * tiles_w, kind.points() * p.channels * outputs);
+  const int64_t fit = tiles_of_batch(images * tiles_h * tiles_w, kind.points() * terms() * outputs);
   batch_images = std::clamp<int64_t>(fit / (tiles_h * tiles_w), 1, images);
   batch_rows = batch_images > 1 ? tiles_h : std::clamp<int64_t>(fit / tiles_w, 1, tiles_h);
   row_batches = ceil_div(tiles_h, batch_rows);
@@ -106,7 +105,8 @@ bool WinogradPlan::applies(const GatherProblem& p, int64_t groups, int64_t outpu
   constexpr int64_t kMinChannels = 4;  // with fewer it is never faster, so not worth measuring
   return groups == 1 && p.step_h == 1 && p.step_w == 1 && p.tap_h == 1 && p.tap_w == 1 &&
          p.taps_h == kind.r && p.taps_w == kind.r && p.channels >= kMinChannels &&
-         outputs >= kMinChannels && p.y_row == p.cols * p.y_pixel;
+         outputs >= kMinChannels && (!kind.bf16 || p.channels % 2 == 0) &&
+         p.y_row == p.cols * p.y_pixel;
 }
 
 int64_t WinogradPlan::batches() const { return ceil_div(images, batch_images) * row_batches; }
@@ -115,26 +115,28 @@ int64_t WinogradPlan::panel_size(int64_t panel) const {
   int64_t vectors = 0;
   for (const Panel& each : panels) vectors += each.vectors;
   if (panel >= 0) vectors = panels[static_cast<size_t>(panel)].vectors;
-  return kind.points() * p.channels * vectors * kernels->lanes;
+  return kind.points() * terms() * vectors * kernels->lanes;
 }
 
 WinogradPlan::Batch WinogradPlan::batch(int64_t index) const {
-  Batch b{index / row_batches * batch_images, 0, index % row_batches * batch_rows, 0, 0, 0, 0};
+  Batch b{index / row_batches * batch_images, 0, index % row_batches * batch_rows, 0, 0, 0, 0, 0};
   b.images = std::min(batch_images, images - b.image);
   b.tile_rows = std::min(batch_rows, tiles_h - b.tile_row);
   const int64_t row = b.tile_row * kind.m;
   b.first = (b.image * p.rows + row) * p.cols;
   b.pixels = b.images * std::min(b.tile_rows * kind.m, p.rows - row) * p.cols;
   b.tiles = b.images * b.tile_rows * tiles_w;
+  b.summands = b.images * b.tile_rows * tile_floats(summands(), tiles_w, 1);
   return b;
 }
 
 void winograd_batch_input(const WinogradPlan& plan, int64_t index, const Source& x,
-                          int64_t image_pixels, int64_t plane, float* v) noexcept {
+                          int64_t image_pixels, TileWords words, int64_t plane, float* v) noexcept {
   const WinogradPlan::Batch b = plan.batch(index);
+  const int64_t image = b.tile_rows * tile_floats(words, plan.tiles_w, plan.p.channels);
   for (int64_t i = 0; i < b.images; ++i) {
-    transform_rows(plan, x, (b.image + i) * image_pixels, b.tile_row, b.tile_rows, plane,
-                   v + i * b.tile_rows * plan.tiles_w * plan.p.channels);
+    transform_rows(plan, x, (b.image + i) * image_pixels, b.tile_row, b.tile_rows, words, plane,
+                   v + i * image);
   }
 }
 
@@ -142,12 +144,14 @@ void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const f
                                 int64_t channels, int64_t plane, float* z) noexcept {
   const GatherProblem& p = plan.p;
   const int m = plan.kind.m;
+  const TileWords words = plan.summands();
+  const int64_t line = tile_floats(words, plan.tiles_w, channels);
   const WinogradPlan::Batch b = plan.batch(index);
   for (int64_t i = 0; i < b.images; ++i) {
     const float* image = dy + (b.image + i) * p.rows * p.cols * channels;
     TileRow tiles{image, p.rows, p.cols, channels, b.tile_row * m, 0, plan.tiles_w};
-    for (int64_t row = 0; row < b.tile_rows; ++row, tiles.row += m, z += plan.tiles_w * channels) {
-      winograd_output_grad(plan.kind, tiles, plane, z);
+    for (int64_t row = 0; row < b.tile_rows; ++row, tiles.row += m, z += line) {
+      winograd_output_grad(plan.kind, tiles, words, plane, z);
     }
   }
 }
@@ -156,11 +160,11 @@ void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, in
                     const float* w, const float* bias, float* y, int64_t y_image,
                     Ahead ahead) noexcept {
   const WinogradPlan::Batch batch = plan.batch(index);
-  const int64_t tiles = batch.tiles, plane = winograd_plane(tiles * plan.p.channels);
+  const int64_t tiles = batch.tiles, plane = winograd_plane(tiles * plan.terms());
   Scratch scratch;
   float* v = scratch.floats(plan.kind.points() * plane);
   float* products = scratch.floats(plan.kind.points() * winograd_plane(tiles * kMaxPanel));
-  winograd_batch_input(plan, index, x, image_pixels, plane, v);
+  winograd_batch_input(plan, index, x, image_pixels, plan.products(), plane, v);
   const int64_t products_left = plan.kind.points() * static_cast<int64_t>(plan.panels.size());
   const int64_t lines = ceil_div(ahead.lines(), products_left);
   alignas(64) float panel_bias[kMaxPanel] = {};

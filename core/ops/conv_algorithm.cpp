@@ -32,7 +32,7 @@ WinogradUse& use() {
 }
 
 std::string name_of(const Choice& choice) {
-  return choice ? str("F(", choice->m, "x", choice->m, ")") : "direct";
+  return choice ? str("F(", choice->m, "x", choice->m, ")", choice->bf16 ? " bf16" : "") : "direct";
 }
 
 /// With fewer images the time is that of transforming the weights: a case of its own, so that who
@@ -70,7 +70,7 @@ Case case_of(const GatherPass& pass, bool bf16, bool weights) {
 }
 
 /// Raised when kernels become faster or slower: what was measured with others does not count.
-constexpr int kKernels = 7;
+constexpr int kKernels = 8;
 
 /// What was measured, here and by earlier processes.
 class Memory {
@@ -202,26 +202,30 @@ WinogradUse parse_winograd_use(std::string_view name) {
   PARE_CHECK(false, "winograd: got '", name, "', expected auto, off or always");
 }
 
-std::vector<WinogradKind> winograd_kinds(const GatherPass& pass) {
+std::vector<WinogradKind> winograd_kinds(const GatherPass& pass, bool bf16) {
+  const bool dense = pass.y_image == pass.p.rows * pass.p.y_row && pass.y_offset == 0;
   std::vector<WinogradKind> kinds;
-  for (const WinogradKind kind : {WinogradKind{2, 3}, WinogradKind{4, 3}, WinogradKind{2, 5}}) {
-    const bool dense = pass.y_image == pass.p.rows * pass.p.y_row && pass.y_offset == 0;
-    if (dense && kernels::WinogradPlan::applies(pass.p, pass.groups, pass.outputs, kind)) {
-      kinds.push_back(kind);
+  for (const bool rounded : {false, true}) {
+    if (!dense || (rounded && !bf16)) break;
+    for (WinogradKind kind : {WinogradKind{2, 3}, WinogradKind{4, 3}, WinogradKind{2, 5}}) {
+      kind.bf16 = rounded;
+      if (kernels::WinogradPlan::applies(pass.p, pass.groups, pass.outputs, kind)) {
+        kinds.push_back(kind);
+      }
     }
   }
   return kinds;
 }
 
 Choice chosen_kind(const GatherPass& pass, bool bf16) {
-  const auto kinds = winograd_kinds(pass);
+  const auto kinds = winograd_kinds(pass, bf16);
   return choose(kinds, case_of(pass, bf16, false), [&] { return measure(pass, bf16, kinds); });
 }
 
 Choice chosen_weight_kind(const ConvShape& s) {
   const GatherPass pass = forward_pass(s);
-  const auto kinds = winograd_kinds(pass);
   const bool bf16 = precision() == Precision::bf16;
+  const auto kinds = winograd_kinds(pass, bf16);
   return choose(kinds, case_of(pass, bf16, true), [&] { return measure(s, kinds); });
 }
 

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "core/kernels/bf16.h"
 #include "core/parallel.h"
 #include "core/scratch.h"
 
@@ -107,6 +108,23 @@ PackedBytes pack(const GatherPlan& plan, const GatherPass& pass, const float* w,
   return packed;
 }
 
+/// A panel's weights of `some` channels, transformed: to [points, terms of the plan, width] from
+/// the first of their terms on.
+void transform_weights(const kernels::WinogradPlan& plan, const float* taps, int64_t some,
+                       int64_t width, float* to) {
+  const int64_t count = some * width, plane = plan.terms() * width, points = plan.kind.points();
+  if (!plan.kind.bf16) return kernels::winograd_weight(plan.kind, taps, count, plane, to);
+  Scratch scratch;
+  float* u = scratch.floats(points * count);
+  kernels::winograd_weight(plan.kind, taps, count, count, u);
+  for (int64_t point = 0; point < points; ++point, u += count) {
+    for (int64_t c = 0; c < some; c += 2) {
+      const float* row = u + c * width;
+      kernels::bf16_row_pairs(row, row + width, width, to + point * plane + c / 2 * width);
+    }
+  }
+}
+
 /// Likewise, transformed for Winograd's algorithm; some channels at a time, which stay in L1.
 Tensor pack(const kernels::WinogradPlan& plan, const GatherPass& pass, const float* w) {
   constexpr int64_t kChannels = 16;
@@ -127,8 +145,8 @@ Tensor pack(const kernels::WinogradPlan& plan, const GatherPass& pass, const flo
       from.base = w + pass.weight_offset + first * from.channel;
       kernels::pack_panel(from, pass.p.taps_h, pass.p.taps_w, some, plan.panels[panel], lanes,
                           taps);
-      kernels::winograd_weight(plan.kind, taps, some * width, channels * width,
-                               panels[panel] + first * width);
+      const int64_t term = first * plan.terms() / channels;
+      transform_weights(plan, taps, some, width, panels[panel] + term * width);
     }
   });
   return packed;

@@ -38,7 +38,7 @@ std::optional<Grids> byte_grids(const GatherPass& pass, const Tensor& x, const T
 struct GatherWay {
   using Kind = std::optional<kernels::WinogradKind>;
   Kind winograd = {};  // of the only pass
-  bool bf16 = false;   // operands rounded to bfloat16
+  bool bf16 = false;   // operands of the direct sum rounded to bfloat16
   std::optional<Grids> grids = {};
 };
 

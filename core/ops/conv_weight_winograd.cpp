@@ -4,7 +4,8 @@
 // own sum. Where such sums fit L2, a fixed number of parts of the batches have sums of their own,
 // which are added up in order: a thread that takes whole parts multiplies what it has transformed
 // itself, and waits for nobody. Larger sums exist once: all threads transform, then all multiply.
-// Either way the same bits for any number of threads.
+// Either way the same bits for any number of threads. With operands of bfloat16 the products sum up
+// words of two tiles: what is said of tiles here is said of these.
 
 #include "core/ops/conv_weight_winograd.h"
 
@@ -47,11 +48,11 @@ struct Cut {
   int64_t parts;
   bool alone;             // each part is one thread's
   int64_t block, flight;  // in batches
-  int64_t most;           // tiles of a flight
+  int64_t most;           // summands of a flight
 
   Cut(const WinogradPlan& plan, int64_t in, int64_t out) : parts(parts_of(plan, in, out)) {
     constexpr int64_t kFloats = 128 * 1024;
-    const int64_t tiles = plan.batch(0).tiles;  // no batch has more
+    const int64_t tiles = plan.batch(0).summands;  // no batch has more
     const int64_t fit = kFloats / (plan.kind.points() * (in + out));
     const int64_t wanted = std::min(std::max(fit, in * out / (in + out)), kernels::kBlockPixels);
     block = std::max<int64_t>(wanted / tiles, 1);
@@ -128,14 +129,15 @@ class Summing {
   }
   Flight flight(int64_t first, int64_t last, float* memory) const {
     Flight f{first, last, {0}, 0, 0, memory, nullptr};
-    for (int64_t i = first; i < last; ++i) f.at.push_back(f.at.back() + plan_.batch(i).tiles);
+    for (int64_t i = first; i < last; ++i) f.at.push_back(f.at.back() + plan_.batch(i).summands);
     f.z_plane = kernels::winograd_plane(f.at.back() * out_);
     f.v_plane = kernels::winograd_plane(f.at.back() * in_);
     f.v = f.z + plan_.kind.points() * f.z_plane;
     return f;
   }
   void transform(const Flight& f, int64_t i) const {
-    kernels::winograd_batch_input(plan_, i, source_, x_pixels_, f.v_plane, f.v + f.tile(i) * in_);
+    kernels::winograd_batch_input(plan_, i, source_, x_pixels_, plan_.summands(), f.v_plane,
+                                  f.v + f.tile(i) * in_);
     const auto batch = plan_.batch(i);
     dy_.come_to(batch.first, batch.pixels);
     kernels::winograd_batch_output_grad(plan_, i, dy_.data(), out_, f.z_plane,

@@ -40,7 +40,7 @@ TEST_CASE("product: any number of rows, inputs and vectors, on every ISA") {
   const Isa before = active_isa();
   for (Isa isa : supported_isas()) {
     force_isa(isa);
-    const kernels::FloatKernels& kernels = kernels::tile_kernels();
+    const kernels::TileKernels& kernels = kernels::tile_kernels();
     for (int vectors = 1; vectors <= kernels.max_vectors; ++vectors) {
       // 4, 8 and 16 are as many inputs as some ISA's vector has lanes.
       for (int64_t run : {1, 3, 4, 7, 8, 9, 16, 17, 40, 64}) {
