@@ -21,7 +21,7 @@ struct ComputeArgs {
     f(precision, "precision",
       "operands of convolutions and matrix products: fp32, or bf16 (rounded to bfloat16, summed up "
       "in float32; faster where the CPU has VDPBF16PS, slower elsewhere); the forward pass of "
-      "layers with quantizers and what --winograd takes stay fp32",
+      "layers with quantizers stays fp32",
       {.one_of = {"fp32", "bf16"}, .placeholder = "NAME"});
   }
   /// For programs to which --precision means something else.

@@ -5,10 +5,11 @@
 //   fp32   float32
 //   bf16   both operands rounded to bfloat16 (8 significant bits, to nearest, ties to even) as they
 //          are packed, products summed up in float32. With VDPBF16PS where the CPU has it;
-//          elsewhere the same numbers by float32 instructions, which is slower. Passes that
-//          Winograd's algorithm in float32 does faster (core/winograd.h) are left to it. Depthwise
-//          convolutions and the forward pass of layers with quantizers (ConvOptions::exact) stay
-//          float32, groups of an odd number of channels too.
+//          elsewhere the same numbers by float32 instructions, which is slower. Winograd's algorithm
+//          (core/winograd.h) rounds its transformed operands, or nothing, whichever was measured to
+//          be faster. Convolutions with few products of each operand, depthwise ones among them,
+//          groups of an odd number of channels and the forward pass of layers with quantizers
+//          (ConvOptions::exact) stay float32.
 //
 // Kalamkar et al., A Study of BFLOAT16 for Deep Learning Training, 2019.
 

@@ -37,14 +37,31 @@ struct WeightGradientCut {
   }
 };
 
+/// Rounding to bfloat16 takes copies of the operands: it pays with so many products of each number.
+constexpr int64_t kManyProducts = 32;
+
+bool worth_rounding(const std::vector<GatherPass>& passes) {
+  int64_t products = 0, copies = 0;
+  for (const GatherPass& pass : passes) {
+    const auto& p = pass.p;
+    products += pass.outputs * p.taps_h * p.taps_w;
+    copies += p.step_h * p.step_w;
+  }
+  return products >= kManyProducts * copies;
+}
+bool worth_rounding(const ConvShape& s) {
+  const int64_t taps = s.kernel_h * s.kernel_w / s.groups, stride = s.stride_h * s.stride_w;
+  return std::min(s.out * taps / stride, s.in * taps) >= kManyProducts;
+}
+
 Tensor gathered(std::vector<GatherPass> passes, const Tensor& x, const Tensor& w,
                 const Tensor& bias, const Shape& shape, bool exact) {
   GatherWay way;
   if (passes.size() == 1) way.grids = byte_grids(passes[0], x, w);
   if (!exact && !way.grids) {
-    const bool bf16 = precision() == Precision::bf16 &&
-                      std::all_of(passes.begin(), passes.end(),
-                                  [](const auto& pass) { return pass.p.fits_words(2); });
+    const bool bf16 =
+        precision() == Precision::bf16 && worth_rounding(passes) &&
+        std::all_of(passes.begin(), passes.end(), [](const auto& p) { return p.p.fits_words(2); });
     if (passes.size() == 1) way.winograd = chosen_kind(passes[0], bf16);
     way.bf16 = bf16 && !way.winograd;
   }
@@ -107,7 +124,7 @@ Tensor direct_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor&
   const kernels::Source source = depthwise ? kernels::Source{x.data()} : source_of(x);
   const float* pdy = dy.data();
   float *pdw = dw.data(), *pdb = db ? db_shards.data() : nullptr;
-  const bool bf16 = precision() == Precision::bf16;
+  const bool bf16 = precision() == Precision::bf16 && worth_rounding(s);
   const kernels::OuterPlan plan(s, bf16              ? kernels::Operands::bf16
                                    : source.stored() ? kernels::Operands::stored
                                                      : kernels::Operands::computed);
