@@ -7,6 +7,7 @@
 
 #include "core/kernels/bf16.h"
 #include "core/kernels/conv.h"
+#include "core/kernels/permute.h"
 #include "core/kernels/quads.h"
 #include "core/scratch.h"
 
@@ -35,13 +36,21 @@ void copy_rows(const Crop& w, int64_t width, uint8_t zero, float* to, Load&& loa
   }
 }
 
-/// The values of some pixels: where they lie, or computed into scratch.
-const float* loaded(const Source& x, int64_t pixel, int64_t count, int64_t channels,
-                    Scratch& scratch) {
-  if (x.stored()) return x.x + pixel * channels;
-  float* computed = scratch.floats(count * channels);
-  x.load(pixel, count, channels, computed);
-  return computed;
+/// f(values, pixels, where its words go) for pixels from `pixel` on: where they lie, or, computed
+/// into scratch, some at a time, which stay in L1.
+template <class F>
+void load_words(const Source& x, int64_t pixel, int64_t count, int64_t channels, int64_t words,
+                float* to, F&& f) {
+  if (x.stored()) return f(x.x + pixel * channels, count, to);
+  constexpr int64_t kFloats = 4096;
+  const int64_t some = std::max<int64_t>(kFloats / channels, 1);
+  Scratch scratch;
+  float* computed = scratch.floats(std::min(some, count) * channels);
+  for (int64_t i = 0; i < count; i += some) {
+    const int64_t n = std::min(some, count - i);
+    x.load(pixel + i, n, channels, computed);
+    f(computed, n, to + i * words);
+  }
 }
 
 }  // namespace
@@ -53,8 +62,10 @@ void copy_crop(const Source& x, const Crop& w, float* to) noexcept {
 
 void copy_crop_pairs(const Source& x, const Crop& w, float* to) noexcept {
   copy_rows(w, pairs(w.channels), 0, to, [&](int64_t pixel, int64_t count, float* at) {
-    Scratch scratch;
-    bf16_channel_pairs(loaded(x, pixel, count, w.channels, scratch), count, w.channels, at);
+    load_words(x, pixel, count, w.channels, pairs(w.channels), at,
+               [&](const float* from, int64_t n, float* words) {
+                 bf16_channel_pairs(from, n, w.channels, words);
+               });
   });
 }
 
@@ -63,34 +74,47 @@ bool copy_crop_quads(const Source& x, const ByteCode& code, const Crop& w, float
   if (x.shuffle == nullptr) values.quant = nullptr;  // quantized on the way to bytes
   bool inside = true;
   copy_rows(w, quads(w.channels), code.zero(), to, [&](int64_t pixel, int64_t count, float* at) {
-    Scratch scratch;
-    const float* from = loaded(values, pixel, count, w.channels, scratch);
-    const bool good = x.quant && !values.quant
-                          ? quant_quads(*x.quant, code, from, count, w.channels, at)
-                          : byte_quads(code, from, count, w.channels, at);
-    inside = good && inside;
+    load_words(values, pixel, count, w.channels, quads(w.channels), at,
+               [&](const float* from, int64_t n, float* words) {
+                 const bool good = x.quant && !values.quant
+                                       ? quant_quads(*x.quant, code, from, n, w.channels, words)
+                                       : byte_quads(code, from, n, w.channels, words);
+                 inside = good && inside;
+               });
   });
   return inside;
 }
 
 namespace {
 
-/// A panel of words that hold `step` channels each: word(where the first one's weight lies, how
-/// many of them there are).
-template <class Word>
-void pack_words(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
-                const Panel& panel, int lanes, int64_t step, float* to, Word&& word) {
-  const int64_t width = panel.vectors * lanes;
+/// f(the first channel's first weight) for each tap.
+template <class F>
+void for_each_tap(const PackSource& from, int64_t taps_h, int64_t taps_w, const Panel& panel,
+                  F&& f) {
   for (int64_t r = 0; r < taps_h; ++r) {
     for (int64_t c = 0; c < taps_w; ++c) {
-      const float* tap = from.base + r * from.tap_h + c * from.tap_w + panel.begin * from.output;
-      for (int64_t k = 0; k < channels; k += step, to += width) {
-        const float* row = tap + k * from.channel;
-        const int64_t there = std::min(step, channels - k);
-        for (int64_t n = 0; n < panel.cols; ++n) to[n] = word(row + n * from.output, there);
-        for (int64_t n = panel.cols; n < width; ++n) to[n] = 0.0f;
-      }
+      f(from.base + r * from.tap_h + c * from.tap_w + panel.begin * from.output);
     }
+  }
+}
+
+/// to[k * width + n] = w[k * channel + n * output] for n < cols, and zeros behind.
+void pack_tap(const PackSource& from, const float* w, int64_t channels, int64_t cols, int64_t width,
+              float* to) noexcept {
+  if (from.channel == 1) {
+    transpose(w, from.output, cols, channels, to, width);
+  } else {
+    constexpr int64_t kSoon = 8;  // rows lie far apart: nobody else fetches them
+    for (int64_t k = 0; k < channels; ++k) {
+      const float* row = w + k * from.channel;
+      for (int64_t n = 0; n < cols; n += Ahead::kLine) {
+        __builtin_prefetch(row + kSoon * from.channel + n * from.output);
+      }
+      gather_strided(row, from.output, to + k * width, cols);
+    }
+  }
+  for (int64_t k = 0; k < channels && cols < width; ++k) {
+    std::fill(to + k * width + cols, to + (k + 1) * width, 0.0f);
   }
 }
 
@@ -98,16 +122,29 @@ void pack_words(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t 
 
 void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
                 const Panel& panel, int lanes, float* to) noexcept {
-  pack_words(from, taps_h, taps_w, channels, panel, lanes, 1, to,
-             [](const float* w, int64_t) { return *w; });
+  const int64_t width = panel.vectors * lanes;
+  for_each_tap(from, taps_h, taps_w, panel, [&](const float* w) {
+    pack_tap(from, w, channels, panel.cols, width, to);
+    to += channels * width;
+  });
 }
 
 void pack_panel_pairs(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
                       const Panel& panel, int lanes, float* to) noexcept {
-  pack_words(from, taps_h, taps_w, channels, panel, lanes, 2, to,
-             [next = from.channel](const float* w, int64_t there) {
-               return bf16_pair(*w, there > 1 ? w[next] : 0.0f);
-             });
+  constexpr int64_t kSome = 32;  // channels whose floats stay in L1; even
+  const int64_t width = panel.vectors * lanes;
+  Scratch scratch;
+  float* rows = scratch.floats(kSome * width);
+  for_each_tap(from, taps_h, taps_w, panel, [&](const float* w) {
+    for (int64_t first = 0; first < channels; first += kSome) {
+      const int64_t some = std::min(kSome, channels - first);
+      pack_tap(from, w + first * from.channel, some, panel.cols, width, rows);
+      for (int64_t k = 0; k < some; k += 2, to += width) {
+        const float* row = rows + k * width;
+        bf16_row_pairs(row, k + 1 < some ? row + width : nullptr, width, to);
+      }
+    }
+  });
 }
 
 bool pack_panel_quads(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,

@@ -1,6 +1,7 @@
 #include "core/kernels/highway.h"
 //
 #include <algorithm>
+#include <cstring>
 
 #include "core/kernels/permute.h"
 #undef HWY_TARGET_INCLUDE
@@ -14,6 +15,10 @@ namespace pare::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 void Strided(const float* x, int64_t stride, float* y, int64_t n) {
+  if (stride == 1) {
+    std::memcpy(y, x, static_cast<size_t>(n) * sizeof(float));
+    return;
+  }
   const hn::ScalableTag<float> d;
   const hn::RebindToSigned<decltype(d)> di;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -98,14 +103,20 @@ void ShuffleRows(const Shuffle& s, const float* x, float* y, int64_t rows) {
 
 void Transpose(const float* x, int64_t x_stride, int64_t rows, int64_t columns, float* y,
                int64_t y_stride) {
-  // Tiles, so that a cache line of x serves all of its columns while it is near.
+  // Tiles side by side, since rows of x often lie a power of two apart and share few sets of L1.
   constexpr int64_t kRows = 64, kColumns = 16;
+  float tile[kRows * kColumns];
   for (int64_t i = 0; i < rows; i += kRows) {
     const int64_t height = std::min(kRows, rows - i);
     for (int64_t j = 0; j < columns; j += kColumns) {
-      const int64_t end = std::min(j + kColumns, columns);
-      for (int64_t k = j; k < end; ++k) {
-        Strided(x + i * x_stride + k, x_stride, y + k * y_stride + i, height);
+      const int64_t width = std::min(kColumns, columns - j);
+      for (int64_t r = 0; r < height; ++r) {
+        const float* row = x + (i + r) * x_stride + j;
+        __builtin_prefetch(row + kColumns);  // who transposes a part of a matrix goes on there
+        std::memcpy(tile + r * kColumns, row, static_cast<size_t>(width) * sizeof(float));
+      }
+      for (int64_t k = 0; k < width; ++k) {
+        Strided(tile + k, kColumns, y + (j + k) * y_stride + i, height);
       }
     }
   }
