@@ -41,24 +41,35 @@ Ahead next_block(const OuterPlan& plan, const Block& b, const float* x) noexcept
   return ahead;
 }
 
+/// Pixels 2i and 2i + 1 of a line side by side, an odd last one with zero: to [pairs(pixels),
+/// channels].
+void pair_pixels(const float* from, int64_t pixels, int64_t channels, float* to) noexcept {
+  for (int64_t i = 0; i < pixels; i += 2, from += 2 * channels, to += channels) {
+    bf16_row_pairs(from, i + 1 < pixels ? from + channels : nullptr, channels, to);
+  }
+}
+
 /// The block as pairs of output pixels that are neighbours in a row, the odd last one with zero:
-/// word k of input pixel q is (x[q][k], x[q + stride][k]). Both operands go into `scratch`.
+/// word k of input pixel q is (x[q][k], x[q + stride][k]), where windows begin at any pixel. Both
+/// operands go into `scratch`.
 Block in_pairs(const OuterPlan& plan, const Block& b, int64_t input_rows, int64_t input_cols,
                Scratch& scratch) noexcept {
   const int64_t in = plan.s.in, out = plan.s.out, apart = plan.s.stride_w;
   const int64_t cols = pairs(b.cols);
-  float* x = scratch.floats(b.images * input_rows * plan.line + kMaxPanel);
   float* dy = scratch.floats(b.lines() * cols * out);
+  for (int64_t i = 0; i < b.lines(); ++i) {
+    pair_pixels(b.dy + i * b.cols * out, b.cols, out, dy + i * cols * out);
+  }
+  float* x = scratch.floats(b.images * input_rows * plan.line + kMaxPanel);
+  if (plan.flat) {
+    pair_pixels(b.x, b.cols, in, x);
+    return {x, b.x_image, dy, b.images, b.rows, cols, 1};
+  }
   const int64_t both = std::max<int64_t>(input_cols - apart, 0) * in;
   for (int64_t r = 0; r < b.images * input_rows; ++r) {
     const float* row = b.x + r * plan.line;
     bf16_row_pairs(row, row + apart * in, both, x + r * plan.line);
     bf16_row_pairs(row + both, nullptr, input_cols * in - both, x + r * plan.line + both);
-  }
-  for (int64_t i = 0; i < b.lines() * cols; ++i) {
-    const int64_t col = i % cols * 2;
-    const float* first = b.dy + (i / cols * b.cols + col) * out;
-    bf16_row_pairs(first, col + 1 < b.cols ? first + out : nullptr, out, dy + i * out);
   }
   return {x, b.x_image, dy, b.images, b.rows, cols, 2};
 }
@@ -140,7 +151,9 @@ void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, in
   Scratch scratch;
   // A vector load may run past the last column: one panel of slack.
   const int64_t x_image = input_rows(plan.block_rows) * plan.line;
-  float* copied = plan.copy ? scratch.floats(plan.block_images * x_image + kMaxPanel) : nullptr;
+  // Pairs of pixels are a copy themselves.
+  const bool copy = plan.copy && !(plan.flat && plan.bf16 && x.stored());
+  float* copied = copy ? scratch.floats(plan.block_images * x_image + kMaxPanel) : nullptr;
   const auto add_block = [&](int64_t image, int64_t row, int64_t col) {
     Block b{copied,
             x_image,
@@ -151,9 +164,9 @@ void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, in
     const int64_t in_row = row * s.stride_h - s.pad_h, in_col = col * s.stride_w - s.pad_w;
     const int64_t used = (b.cols - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;
     const int64_t pixel = (first + image) * s.height * s.width;
-    if (!plan.copy) b.x = x.x + (pixel + in_row * width + in_col) * s.in;
+    if (!copy) b.x = x.x + (pixel + in_row * width + in_col) * s.in;
     Crop crop{pixel, height, width, s.in, in_row, in_col, input_rows(b.rows), used};
-    for (int64_t i = 0; plan.copy && i < b.images; ++i, crop.first += s.height * s.width) {
+    for (int64_t i = 0; copy && i < b.images; ++i, crop.first += s.height * s.width) {
       copy_crop(x, crop, copied + i * x_image);
     }
     if (db && out_begin == 0) add_columns(plan, b, db);
