@@ -32,7 +32,7 @@ using kernels::WinogradPlan;
 /// few, since adding them up moves all sums from core to core; one if the sums do not fit L2 beside
 /// a block of tiles, or if adding up a few were as much work as the transforms.
 int64_t parts_of(const WinogradPlan& plan, int64_t in, int64_t out) {
-  constexpr int64_t kSums = 160 * 1024, kFew = 4, kMany = 32;  // kSums in floats
+  constexpr int64_t kSums = 160 * 1024, kFew = 4, kMany = 16;  // kSums in floats
   const int64_t sums = plan.kind.points() * in * out;
   const int64_t even = plan.tiles() * (in + out) / (in * out);  // would be as much work
   if (sums > kSums || even < kFew) return 1;
