@@ -99,6 +99,17 @@ int64_t pending_blocks(const Tensor& t);
 /// Computes t, showing every block.
 void settle(const Tensor& t, BlockVisitor visit);
 
+/// A tensor for who must not keep its values: unique() does not count it.
+class WeakTensor {
+ public:
+  explicit WeakTensor(const Tensor& t);
+  /// Computes it, if it is still there and pending.
+  void compute() const;
+
+ private:
+  std::weak_ptr<void> storage_;
+};
+
 /// The values of t for a pass that walks over all rows and says which ones it comes to: pending
 /// work that can is then done row by row, and what was computed is still in cache.
 class RowWalk {

@@ -153,6 +153,15 @@ float* Tensor::data() {
 
 void settle(const Tensor& t, BlockVisitor visit) { TapeAccess::of(t).storage->compute(&visit); }
 
+WeakTensor::WeakTensor(const Tensor& t) : storage_(TapeAccess::of(t).storage) {}
+
+void WeakTensor::compute() const {
+  const std::shared_ptr<void> kept = storage_.lock();
+  if (const auto s = std::static_pointer_cast<TapeAccess::Storage>(kept); s && s->pending) {
+    s->compute();
+  }
+}
+
 RowWalk::RowWalk(const Tensor& t) {
   auto& s = *TapeAccess::of(t).storage;
   if (s.pending && s.pending->by_rows()) work_ = s.begin();

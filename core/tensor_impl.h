@@ -35,6 +35,7 @@ struct Tensor::Impl {
 };
 
 struct TapeAccess {
+  using Storage = Tensor::Storage;
   static Tensor::Impl& of(const Tensor& t) { return *t.impl_; }
 };
 

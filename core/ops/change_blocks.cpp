@@ -9,8 +9,10 @@ namespace {
 
 struct Changed final : Deferred {
   Beside reads;
-  Tensor from;  // keeps its pending work, or has its values if that work's own sources changed
-  std::function<void(const Block&)> change;
+  // Both until it has run: who waits for what `change` leaves behind may hold this for longer.
+  // `from` keeps its pending work, or has its values if that work's own sources changed.
+  mutable Tensor from;
+  mutable std::function<void(const Block&)> change;
 
   int64_t blocks() const override { return pending_blocks(from); }
   void run(float* y, BlockVisitor visit) const override {
@@ -21,11 +23,13 @@ struct Changed final : Deferred {
       visit(b);
     };
     from.pending()->run(y, {both, all});
+    from = {}, change = nullptr;
   }
   void run(float* y) const override {
     if (blocks() > 0) return run(y, [](const Block&) {});
     std::memcpy(y, from.data(), static_cast<size_t>(from.numel()) * sizeof(float));
     change({0, 0, from.numel() / from.dim(-1), y});
+    from = {}, change = nullptr;
   }
 };
 

@@ -15,13 +15,17 @@
 #include "core/ops/fake_quant.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <functional>
+#include <memory>
 #include <vector>
 
 #include "core/autograd.h"
 #include "core/deferred.h"
 #include "core/grid.h"
 #include "core/kernels/arithmetic.h"
+#include "core/ops/change_blocks.h"
 #include "core/ops/common.h"
 #include "core/ops/show.h"
 
@@ -190,30 +194,54 @@ std::vector<FakeQuantSums> backward(const Work& w, const float* dy, float* dx) {
   return sums;
 }
 
-/// The same for one scale and a gradient that is only now computed, for nobody else: block by block
-/// in cache, where it lies. `other`, if there is one, is added.
-FakeQuantSums backward_in_blocks(const Work& w, const Tensor& dy, const Tensor& other,
-                                 bool learned) {
-  const float* x = w.x.data();
-  const float* more = other ? other.data() : nullptr;
-  const int64_t channels = w.x.dim(-1);
-  std::vector<FakeQuantSums> parts(static_cast<size_t>(learned ? pending_blocks(dy) : 0));
+/// What the blocks of dx leave behind.
+struct BlockSums {
+  std::vector<FakeQuantSums> parts;  // of each block
+  std::atomic<int64_t> rows{0};      // seen so far
+};
+
+/// The gradient of the scale or the zero point, which is asked for last, by an optimizer: dx may
+/// wait for its reader.
+struct GradOfSums final : Deferred {
+  std::shared_ptr<const BlockSums> sums;
+  WeakTensor dx;
+  std::shared_ptr<const Deferred> work;  // computes dx
+  std::function<float(const FakeQuantSums&)> grad;
+
+  GradOfSums(std::shared_ptr<const BlockSums> s, const Tensor& t,
+             std::function<float(const FakeQuantSums&)> g)
+      : sums(std::move(s)), dx(t), work(t.pending()), grad(std::move(g)) {}
+  void run(float* y) const override {
+    dx.compute();
+    if (sums->rows == 0) work->run(Tensor::uninit(work->shape).data());  // dropped by its readers
+    FakeQuantSums all;
+    for (const FakeQuantSums& part : sums->parts) add(all, part);
+    *y = grad(all);
+  }
+};
+
+/// dx of one scale from a gradient that is only now computed, for nobody else: block by block while
+/// it is in cache. `other`, if there is one, is added. `sums`: null unless wanted.
+Tensor backward_in_blocks(const Work& w, const Tensor& dy, const Tensor& other,
+                          const std::shared_ptr<BlockSums>& sums) {
+  if (sums) sums->parts.resize(static_cast<size_t>(pending_blocks(dy)));
   const FakeQuant q = kernels::windowed(w.groups[0].q);
-  const auto visit = [&](const Block& b) {
-    const float* from = x + b.first * channels;
-    const int64_t n = b.rows * channels;
-    if (learned) {
-      parts[static_cast<size_t>(b.index)] =
-          kernels::fake_quant_grad(q, from, b.values, b.values, n);
+  const Tensor x = w.x, more = other.detach();
+  return change_blocks(dy, {x, more}, [x, more, q, sums](const Block& b) {
+    const int64_t channels = x.dim(-1), first = b.first * channels, n = b.rows * channels;
+    const float* from = x.data() + first;
+    if (sums) {
+      for (int64_t i = 0; i < n; i += kChunk) {
+        add(sums->parts[static_cast<size_t>(b.index)],
+            kernels::fake_quant_grad(q, from + i, b.values + i, b.values + i,
+                                     std::min(kChunk, n - i)));
+      }
+      sums->rows += b.rows;
     } else {
       kernels::pointwise_grad(window(q), from, b.values, b.values, n);
     }
-    if (more) kernels::accumulate(more + b.first * channels, b.values, n);
-  };
-  settle(dy, {visit, {x, more}});
-  FakeQuantSums sums;
-  for (const FakeQuantSums& part : parts) add(sums, part);
-  return sums;
+    if (more) kernels::accumulate(more.data() + first, b.values, n);
+  });
 }
 
 void check(const Tensor& x, const Tensor& scale, const Tensor& zero, const FakeQuantOptions& o) {
@@ -239,16 +267,23 @@ Grads gradients(const Work& w, const Tensor& dy, Needs need) {
   Grads grads(3);
   std::vector<FakeQuantSums> sums;
   const bool learned = need[1] || need[2];
-  if (w.count() == 1 && dy.unique() && pending_blocks(dy) > 0) {
-    sums = {backward_in_blocks(w, dy, need.take(0), learned)};
-    grads[0] = dy;
+  if (w.count() == 1 && need[0] && dy.unique() && pending_blocks(dy) > 0) {
+    const auto block_sums = learned ? std::make_shared<BlockSums>() : nullptr;
+    grads[0] = backward_in_blocks(w, dy, need.take(0), block_sums);
+    const auto grad_of = [&](auto grad) {
+      const auto work = std::make_shared<GradOfSums>(block_sums, grads[0], grad);
+      return Tensor::deferred({1}, work, {});
+    };
+    const QuantRule r = w.groups[0];
+    if (need[1]) grads[1] = grad_of([r](const FakeQuantSums& s) { return r.scale_grad(s); });
+    if (need[2]) grads[2] = grad_of([r](const FakeQuantSums& s) { return r.zero_grad(s); });
+    return grads;
+  }
+  grads[0] = reuse(dy);
+  if (learned) {
+    sums = backward(w, dy.data(), grads[0].data());
   } else {
-    grads[0] = reuse(dy);
-    if (learned) {
-      sums = backward(w, dy.data(), grads[0].data());
-    } else {
-      backward_of_input(w, dy.data(), grads[0].data());
-    }
+    backward_of_input(w, dy.data(), grads[0].data());
   }
   if (need[1]) grads[1] = Tensor::uninit({w.count()});
   if (need[2]) grads[2] = Tensor::uninit({w.count()});

@@ -317,6 +317,38 @@ TEST_CASE("batch_norm's gradient waits for its reader, until what it reads is ch
   CHECK(gradient(true) == gradient(false));
 }
 
+TEST_CASE(
+    "a quantizer learns its scale whoever reads the input's gradient, before, after or never") {
+  enum class Reader { before, after, never };
+  const auto gradients = [](bool fused, Reader reader) {
+    set_fusion(fused);
+    Rng rng(6);
+    Tensor x = Tensor::normal({5, 9, 8, 20}, rng).requires_grad_();
+    const Tensor step = Tensor::scalar(0.3f).requires_grad_();
+    const Tensor zero = Tensor::scalar(1.0f).requires_grad_();
+    const Tensor q = fake_quant(x, step, zero, {.lo = -4, .hi = 3});
+    const Tensor y = conv2d(q, Tensor::normal({20, 3, 3, 20}, rng), {}, {.pad = 1});
+    y.backward(Tensor::normal(y.shape(), rng));
+    CHECK((x.grad().pending() != nullptr) == fused);
+    Tensor dx;
+    if (reader == Reader::before) dx = x.grad().clone();
+    if (reader == Reader::never) x.zero_grad();
+    std::vector<Tensor> all{step.grad().clone(), zero.grad().clone()};
+    if (reader == Reader::after) {
+      CHECK_FALSE(x.grad().pending());
+      dx = x.grad().clone();
+    }
+    if (dx) all.push_back(dx);
+    set_fusion(true);
+    return all;
+  };
+  const auto plain = gradients(false, Reader::before), first = gradients(true, Reader::before);
+  REQUIRE(first.size() == 3);
+  for (size_t i = 0; i < 3; ++i) CHECK(gap(first[i], plain[i]) < 1e-5);
+  CHECK(gradients(true, Reader::after) == first);
+  CHECK(gradients(true, Reader::never) == std::vector<Tensor>{first[0], first[1]});
+}
+
 TEST_CASE("a walk computes pending rows as it comes to them") {
   struct Halves final : Deferred {
     mutable std::vector<int64_t> rows;
