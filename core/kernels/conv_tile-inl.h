@@ -78,6 +78,31 @@ struct EvenRows {
   }
 };
 
+/// A run of k: tile += x(m, k) * w[k], fetching a line of what is ahead every so often.
+template <int R, int N, class Rows>
+[[gnu::always_inline]] inline void add_run(Tile<R, N>& tile, Rows& x, int64_t run, const float*& w,
+                                           const float*& ahead) {
+  constexpr int kWidth = N * V::kLanes;
+  const auto steps = [&](auto count) __attribute__((always_inline)) {
+    constexpr int kCount = decltype(count)::value;
+#pragma GCC unroll 8
+    for (int k = 0; k < kCount; ++k) {
+      tile.add(
+          w + k * kWidth, [&](int m) __attribute__((always_inline)) { return x(m, k); });
+    }
+    x.advance(kCount);
+    w += kCount * kWidth;
+  };
+  int64_t k = run;
+  for (; k >= kAheadSteps; k -= kAheadSteps) {
+    __builtin_prefetch(ahead, 0, 2);
+    ahead += kCacheLine;
+    steps(Count<kAheadSteps>{});
+  }
+  if (k >= kAheadSteps / 2) steps(Count<kAheadSteps / 2>{}), k -= kAheadSteps / 2;
+  for (; k > 0; --k) steps(Count<1>{});
+}
+
 template <int R, int N, template <int> class Rows>
 void gather_tile(const GatherTile& t) noexcept {
   Tile<R, N> tile;
@@ -90,28 +115,10 @@ void gather_tile(const GatherTile& t) noexcept {
       tile.acc[m][n] = V::load(t.bias + n * V::kLanes);
     }
   }
-  constexpr int kWidth = N * V::kLanes;
   const float *w = t.w, *ahead = t.ahead;
   for (int64_t i = 0; i < t.taps; ++i) {
     Rows<R> x(t.x + t.tap[i], t.x_pixel, t.x_step);
-    const auto steps = [&](auto count) __attribute__((always_inline)) {
-      constexpr int kCount = decltype(count)::value;
-#pragma GCC unroll 8
-      for (int k = 0; k < kCount; ++k) {
-        tile.add(
-            w + k * kWidth, [&](int m) __attribute__((always_inline)) { return x(m, k); });
-      }
-      x.advance(kCount);
-      w += kCount * kWidth;
-    };
-    int64_t k = t.run;
-    for (; k >= kAheadSteps; k -= kAheadSteps) {
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += kCacheLine;
-      steps(Count<kAheadSteps>{});
-    }
-    if (k >= kAheadSteps / 2) steps(Count<kAheadSteps / 2>{}), k -= kAheadSteps / 2;
-    for (; k > 0; --k) steps(Count<1>{});
+    add_run(tile, x, t.run, w, ahead);
   }
   const int tail =
       static_cast<int>(t.cols) - (N - 1) * V::kLanes;  // floats kept of the last vector

@@ -14,23 +14,7 @@ void product_tile(const float* from, int64_t run, const float* w, float* y,
   }
   constexpr int kWidth = N * V::kLanes;
   EvenRows<R> x(from, run);
-  const auto steps = [&](auto count) __attribute__((always_inline)) {
-    constexpr int kCount = decltype(count)::value;
-#pragma GCC unroll 8
-    for (int k = 0; k < kCount; ++k) {
-      tile.add(
-          w + k * kWidth, [&](int m) __attribute__((always_inline)) { return x(m, k); });
-    }
-    x.advance(kCount);
-    w += kCount * kWidth;
-  };
-  int64_t k = run;
-  for (; k >= kAheadSteps; k -= kAheadSteps) {
-    __builtin_prefetch(ahead, 0, 2);
-    ahead += kCacheLine;
-    steps(Count<kAheadSteps>{});
-  }
-  for (; k > 0; --k) steps(Count<1>{});
+  add_run(tile, x, run, w, ahead);
 #pragma GCC unroll 16
   for (int m = 0; m < R; ++m) {
 #pragma GCC unroll 4
