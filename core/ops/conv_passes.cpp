@@ -50,8 +50,8 @@ bool worth_rounding(const std::vector<GatherPass>& passes) {
   return products >= kManyProducts * copies;
 }
 bool worth_rounding(const ConvShape& s) {
-  const int64_t taps = s.kernel_h * s.kernel_w / s.groups, stride = s.stride_h * s.stride_w;
-  return std::min(s.out * taps / stride, s.in * taps) >= kManyProducts;
+  const int64_t taps = s.kernel_h * s.kernel_w, stride = s.stride_h * s.stride_w;
+  return std::min(s.out * taps / stride, s.in * taps) >= kManyProducts * s.groups;
 }
 
 Tensor gathered(std::vector<GatherPass> passes, const Tensor& x, const Tensor& w,
