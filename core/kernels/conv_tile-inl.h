@@ -71,6 +71,8 @@ struct EvenRows {
   }
 
  private:
+  /// The compiler is not to know how the pointers depend on each other: GCC 12 would keep one for
+  /// each row and step after all, and spill them.
   [[gnu::always_inline]] void hide() {
 #pragma GCC unroll 4
     for (int i = 0; i < kPointers; ++i) asm("" : "+r"(at[i]));
@@ -122,6 +124,7 @@ void gather_tile(const GatherTile& t) noexcept {
   }
   const int tail =
       static_cast<int>(t.cols) - (N - 1) * V::kLanes;  // floats kept of the last vector
+  // Found again: kept from above they would take registers from the loop.
   const Rows<R> to(t.y, t.y_pixel, t.y_step);
 #pragma GCC unroll 16
   for (int m = 0; m < R; ++m) {

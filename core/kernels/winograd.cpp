@@ -24,9 +24,9 @@ HWY_INLINE Vf Times(float factor, Vf x) { return hn::Mul(hn::Set(D(), factor), x
 HWY_INLINE Vf Plus(float factor, Vf x, Vf y) { return hn::MulAdd(hn::Set(D(), factor), x, y); }
 
 /// The points of alpha 6 beside 0 and infinity are these two and their opposites. They and their
-/// squares are exact, and transformed numbers stay small: what rounding leaves is a third of that
-/// of 1 and 2, which matters where products are of bfloat16 numbers (Barabasz et al. 2020,
-/// arXiv:1803.10986).
+/// squares are exact, and transformed numbers stay small: rounding leaves less than half of what it
+/// leaves with 1 and 2, which matters where products are of bfloat16 numbers (Barabasz et al. 2020,
+/// arXiv:1803.10986, on the choice of points).
 constexpr float kNear = 0.625f, kFar = 1.5f, kNear2 = kNear * kNear, kFar2 = kFar * kFar;
 
 // t = B^T d
@@ -36,11 +36,12 @@ HWY_INLINE void InputLine(const Vf (&d)[4], Vf (&t)[4]) {
   t[2] = hn::Sub(d[2], d[1]);
   t[3] = hn::Sub(d[1], d[3]);
 }
-// Rows of the polynomials that vanish at all points but one, a = kNear, b = kFar:
-//    a²b²   0   -a²-b²  0    1   0
-//     0   -ab²   -b²    a    1   0        and -a
-//     0   -a²b   -a²    b    1   0        and -b
-//     0   a²b²    0   -a²-b² 0    1
+// Each row's polynomial vanishes at all points but its own; with a = kNear, b = kFar, A = a^2,
+// B = b^2:
+//     AB     0  -A-B    0   1   0
+//      0   -aB    -B    a   1   0     and for -a
+//      0   -bA    -A    b   1   0     and for -b
+//      0    AB     0 -A-B   0   1
 HWY_INLINE void InputLine(const Vf (&d)[6], Vf (&t)[6]) {
   constexpr float kBoth = kNear2 + kFar2, kProduct = kNear2 * kFar2;
   const Vf near_even = Plus(-kFar2, d[2], d[4]), near_odd = Plus(-kFar2, d[1], d[3]);
