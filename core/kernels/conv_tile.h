@@ -46,13 +46,16 @@ struct OuterTile {
 };
 
 /// y [rows, width] = x [rows, run] * w [run, width], width = vectors * lanes; nothing lies between
-/// rows.
+/// the rows of w and y.
 struct Product {
-  const float *x, *w;
+  const float* x;
+  int64_t x_row;  // stride
+  const float* w;
   float* y;
   int64_t rows, run;
   int vectors;
   const float* ahead;  // run * width floats, fetched on the way as far as there is time
+  bool add = false;    // to what is in y
 };
 
 /// Tile heights divide this: a good unit to cut work into.

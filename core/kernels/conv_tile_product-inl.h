@@ -4,17 +4,25 @@
 // peak, beside gather_tile: 16 channels 53 and 90, 32 83 and 92, 64 92 and 96.)
 
 template <int R, int N>
-void product_tile(const float* from, int64_t run, const float* w, float* y,
-                  const float* ahead) noexcept {
+void product_tile(const Product& p, const float* from, float* y, const float* ahead) noexcept {
   Tile<R, N> tile;
-#pragma GCC unroll 16
-  for (int m = 0; m < R; ++m) {
-#pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) tile.acc[m][n] = V::set1(0);
-  }
   constexpr int kWidth = N * V::kLanes;
-  EvenRows<R> x(from, run);
-  add_run(tile, x, run, w, ahead);
+  if (p.add) {
+#pragma GCC unroll 16
+    for (int m = 0; m < R; ++m) {
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) tile.acc[m][n] = V::load(y + m * kWidth + n * V::kLanes);
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int m = 0; m < R; ++m) {
+#pragma GCC unroll 4
+      for (int n = 0; n < N; ++n) tile.acc[m][n] = V::set1(0);
+    }
+  }
+  EvenRows<R> x(from, p.x_row);
+  const float* w = p.w;
+  add_run(tile, x, p.run, w, ahead);
 #pragma GCC unroll 16
   for (int m = 0; m < R; ++m) {
 #pragma GCC unroll 4
@@ -25,7 +33,7 @@ void product_tile(const float* from, int64_t run, const float* w, float* y,
 template <int N>
 struct ProductColumn {  // as GatherColumn
   static constexpr int kRows = V::rows(N);
-  using Function = void (*)(const float*, int64_t, const float*, float*, const float*) noexcept;
+  using Function = void (*)(const Product&, const float*, float*, const float*) noexcept;
   Function product[kRows];
 
   template <int R>
@@ -49,8 +57,8 @@ void product_tiles(const Product& p) noexcept {
   float* y = p.y;
   for (int64_t i = 0; i < tiles; ++i, ahead += lines) {
     const int64_t rows = height + (i < taller);
-    kProductColumn<N>.product[rows - 1](x, p.run, p.w, y, ahead < end ? ahead : x);
-    x += rows * p.run, y += rows * kWidth;
+    kProductColumn<N>.product[rows - 1](p, x, y, ahead < end ? ahead : x);
+    x += rows * p.x_row, y += rows * kWidth;
   }
 }
 
@@ -87,10 +95,11 @@ void product_by_registers(const Product& p) noexcept {
 }
 
 void product(const Product& p) noexcept {
+  const bool whole = p.x_row == p.run && !p.add;
   switch (p.vectors) {
     case 1:
-      if (p.run == V::kLanes) return product_by_registers<V::kLanes>(p);
-      if (p.run == V::kLanes / 2) return product_by_registers<V::kLanes / 2>(p);
+      if (whole && p.run == V::kLanes) return product_by_registers<V::kLanes>(p);
+      if (whole && p.run == V::kLanes / 2) return product_by_registers<V::kLanes / 2>(p);
       return product_tiles<1>(p);
     case 2:
       return product_tiles<2>(p);

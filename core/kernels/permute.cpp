@@ -101,23 +101,94 @@ void ShuffleRows(const Shuffle& s, const float* x, float* y, int64_t rows) {
   }
 }
 
+constexpr int kLanes = HWY_LANES(float);
+
+#if HWY_TARGET != HWY_SCALAR  // whose vectors are one number
+using Df = hn::ScalableTag<float>;
+using Vf = hn::Vec<Df>;
+constexpr int kBlocks = kLanes / 4;  // of 128 bits
+
+/// Columns of four rows: block b of t[j] is column 4 b + j.
+HWY_INLINE void FourRows(const Vf (&x)[4], Vf* t) {
+  const Df d;
+  const hn::Repartition<double, Df> pair;
+  const auto pairs = [&](Vf v) HWY_ATTR { return hn::BitCast(pair, v); };
+  const auto low = pairs(hn::InterleaveLower(d, x[0], x[1]));
+  const auto high = pairs(hn::InterleaveUpper(d, x[0], x[1]));
+  const auto low2 = pairs(hn::InterleaveLower(d, x[2], x[3]));
+  const auto high2 = pairs(hn::InterleaveUpper(d, x[2], x[3]));
+  t[0] = hn::BitCast(d, hn::InterleaveLower(pair, low, low2));
+  t[1] = hn::BitCast(d, hn::InterleaveUpper(pair, low, low2));
+  t[2] = hn::BitCast(d, hn::InterleaveLower(pair, high, high2));
+  t[3] = hn::BitCast(d, hn::InterleaveUpper(pair, high, high2));
+}
+
+/// put(b, v): v is block b of all x, one behind the other.
+template <class Put>
+HWY_INLINE void ShareBlocks(const Vf* x, Put put) {
+  const Df d;
+  if constexpr (kBlocks == 1) {
+    put(0, x[0]);
+  } else if constexpr (kBlocks == 2) {
+    put(0, hn::ConcatLowerLower(d, x[4], x[0]));
+    put(1, hn::ConcatUpperUpper(d, x[4], x[0]));
+  } else {
+    const auto even = [&](Vf a, Vf b)
+                          HWY_ATTR { return hn::OddEvenBlocks(hn::SwapAdjacentBlocks(b), a); };
+    const auto odd = [&](Vf a, Vf b)
+                         HWY_ATTR { return hn::OddEvenBlocks(b, hn::SwapAdjacentBlocks(a)); };
+    const Vf even0 = even(x[0], x[4]), even1 = even(x[8], x[12]);
+    const Vf odd0 = odd(x[0], x[4]), odd1 = odd(x[8], x[12]);
+    put(0, hn::ConcatLowerLower(d, even1, even0));
+    put(1, hn::ConcatLowerLower(d, odd1, odd0));
+    put(2, hn::ConcatUpperUpper(d, even1, even0));
+    put(3, hn::ConcatUpperUpper(d, odd1, odd0));
+  }
+}
+
+/// A square of as many rows as a vector has lanes, in registers.
+HWY_INLINE void TransposeSquare(const float* x, int64_t x_stride, float* y, int64_t y_stride) {
+  const Df d;
+  Vf t[kLanes];  // t[4 g + j]: of the rows from 4 g on
+#pragma GCC unroll 4
+  for (int g = 0; g < kBlocks; ++g) {
+    Vf rows[4];
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; ++r) rows[r] = hn::LoadU(d, x + (4 * g + r) * x_stride);
+    FourRows(rows, t + 4 * g);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    ShareBlocks(t + j, [&](int b, Vf v) HWY_ATTR { hn::StoreU(v, d, y + (4 * b + j) * y_stride); });
+  }
+}
+#endif
+
+HWY_NOINLINE void TransposeEdge(const float* x, int64_t x_stride, int64_t rows, int64_t columns,
+                                float* y, int64_t y_stride) {
+  for (int64_t j = 0; j < columns; ++j) {
+    for (int64_t i = 0; i < rows; ++i) y[j * y_stride + i] = x[i * x_stride + j];
+  }
+}
+
 void Transpose(const float* x, int64_t x_stride, int64_t rows, int64_t columns, float* y,
                int64_t y_stride) {
-  // Tiles side by side, since rows of x often lie a power of two apart and share few sets of L1.
-  constexpr int64_t kRows = 64, kColumns = 16;
-  float tile[kRows * kColumns];
-  for (int64_t i = 0; i < rows; i += kRows) {
-    const int64_t height = std::min(kRows, rows - i);
-    for (int64_t j = 0; j < columns; j += kColumns) {
-      const int64_t width = std::min(kColumns, columns - j);
-      for (int64_t r = 0; r < height; ++r) {
-        const float* row = x + (i + r) * x_stride + j;
-        __builtin_prefetch(row + kColumns);  // who transposes a part of a matrix goes on there
-        std::memcpy(tile + r * kColumns, row, static_cast<size_t>(width) * sizeof(float));
+  constexpr int64_t kLine = 16;
+  for (int64_t i = 0; i < rows; i += kLanes) {
+    const int64_t height = std::min<int64_t>(kLanes, rows - i);
+    for (int64_t j = 0; j < columns; j += kLanes) {
+      const int64_t width = std::min<int64_t>(kLanes, columns - j);
+      const float* from = x + i * x_stride + j;
+      float* to = y + j * y_stride + i;
+      // Who transposes a part of a matrix goes on there.
+      for (int64_t r = 0; r < height; ++r) __builtin_prefetch(from + r * x_stride + kLine);
+#if HWY_TARGET != HWY_SCALAR
+      if (height == kLanes && width == kLanes) {
+        TransposeSquare(from, x_stride, to, y_stride);
+        continue;
       }
-      for (int64_t k = 0; k < width; ++k) {
-        Strided(tile + k, kColumns, y + (j + k) * y_stride + i, height);
-      }
+#endif
+      TransposeEdge(from, x_stride, height, width, to, y_stride);
     }
   }
 }

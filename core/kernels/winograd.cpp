@@ -114,28 +114,41 @@ struct Points<6> {
                                     kFar2* kGap};
 };
 
+/// point_i^k / norm_i, which is even in the point for even k and odd for odd k
+template <int A>
+constexpr float Power(int i, int k) {
+  float product = 1 / Points<A>::norm[i];
+  for (; k > 0; --k) product *= Points<A>::point[i];
+  return product;
+}
+
+// u = G g, a point and its opposite at a time: even and odd powers are shared
 template <int A, int R>
 HWY_INLINE void WeightLine(const Vf (&g)[R], Vf (&u)[A]) {
-  using P = Points<A>;
-  for (int i = 0; i < A - 1; ++i) {
-    Vf sum = g[R - 1];  // Horner
-    for (int k = R - 2; k >= 0; --k) sum = Plus(P::point[i], sum, g[k]);
-    u[i] = Times(1 / P::norm[i], sum);
+  u[0] = Times(Power<A>(0, 0), g[0]);
+#pragma GCC unroll 2
+  for (int i = 1; i < A - 1; i += 2) {
+    Vf even = Times(Power<A>(i, 0), g[0]), odd = Times(Power<A>(i, 1), g[1]);
+#pragma GCC unroll 4
+    for (int k = 2; k < R; k += 2) even = Plus(Power<A>(i, k), g[k], even);
+#pragma GCC unroll 4
+    for (int k = 3; k < R; k += 2) odd = Plus(Power<A>(i, k), g[k], odd);
+    u[i] = hn::Add(even, odd);
+    u[i + 1] = hn::Sub(even, odd);
   }
   u[A - 1] = g[R - 1];
 }
 
-// g = G^T u
+// g = G^T u, likewise
 template <int A, int R>
 HWY_INLINE void WeightGradLine(const Vf (&u)[A], Vf (&g)[R]) {
-  using P = Points<A>;
-  for (int k = 0; k < R; ++k) g[k] = k == R - 1 ? u[A - 1] : hn::Zero(D());
-  for (int i = 0; i < A - 1; ++i) {
-    Vf term = Times(1 / P::norm[i], u[i]);
-    for (int k = 0; k < R; ++k) {
-      g[k] = hn::Add(g[k], term);
-      term = Times(P::point[i], term);
-    }
+  g[0] = Times(Power<A>(0, 0), u[0]);
+  for (int k = 1; k < R; ++k) g[k] = k == R - 1 ? u[A - 1] : hn::Zero(D());
+#pragma GCC unroll 2
+  for (int i = 1; i < A - 1; i += 2) {
+    const Vf even = hn::Add(u[i], u[i + 1]), odd = hn::Sub(u[i], u[i + 1]);
+#pragma GCC unroll 8
+    for (int k = 0; k < R; ++k) g[k] = Plus(Power<A>(i, k), k % 2 ? odd : even, g[k]);
   }
 }
 
@@ -398,12 +411,43 @@ HWY_INLINE void Weight(const float* packed, int64_t count, int64_t plane, float*
   });
 }
 
+template <int A, int R, class Round>
+HWY_INLINE void WeightPairs(const float* packed, int64_t channels, int64_t width, int64_t plane,
+                            float* u) {
+  const int64_t count = channels * width;
+  for (int64_t c = 0; c < channels; c += 2, packed += 2 * width, u += width) {
+    ForChannels(width, [&](auto lane, int64_t n) HWY_ATTR {
+      const float* taps = packed + n;
+      Vf first[A * A];  // two transforms at once would not fit the registers
+      Transform<WeightLines<A, R>>([&](int i, int j)
+                                       HWY_ATTR { return lane.load(taps + (i * R + j) * count); },
+                                   [&](int i, int j, Vf t) HWY_ATTR { first[i * A + j] = t; });
+      taps += width;
+      Transform<WeightLines<A, R>>(
+          [&](int i, int j) HWY_ATTR { return lane.load(taps + (i * R + j) * count); },
+          [&](int i, int j, Vf t) HWY_ATTR {
+            lane.store(Round::Words(first[i * A + j], t), u + (i * A + j) * plane + n);
+          });
+    });
+  }
+}
+
 template <int A, int R>
-HWY_INLINE void WeightGrad(const float* du, int64_t plane, int64_t count, float* dw) {
+HWY_INLINE void Weights(bool bf16, const float* packed, int64_t channels, int64_t width,
+                        int64_t plane, float* u) {
+  if (!bf16) return Weight<A, R>(packed, channels * width, plane, u);
+  WithRounding([&](auto round) HWY_ATTR {
+    WeightPairs<A, R, decltype(round)>(packed, channels, width, plane, u);
+  });
+}
+
+template <int A, int R>
+HWY_INLINE void WeightGrad(const float* du, int64_t plane, int64_t count, float* dw,
+                           int64_t dw_tap) {
   ForChannels(count, [&](auto lane, int64_t e) HWY_ATTR {
     Transform<WeightGradLines<A, R>>(
         [&](int i, int j) HWY_ATTR { return lane.load(du + (i * A + j) * plane + e); },
-        [&](int i, int j, Vf t) HWY_ATTR { lane.store(t, dw + (i * R + j) * count + e); });
+        [&](int i, int j, Vf t) HWY_ATTR { lane.store(t, dw + (i * R + j) * dw_tap + e); });
   });
 }
 
@@ -435,11 +479,11 @@ void WinogradInput(WinogradKind kind, const TileRow& row, TileWords words, int64
   TilesAs<InputLines<6>>(words, row, kind.m, plane, v);
 }
 
-void WinogradWeight(WinogradKind kind, const float* packed, int64_t count, int64_t plane,
-                    float* u) {
-  if (kind.alpha() == 4) return Weight<4, 3>(packed, count, plane, u);
-  if (kind.r == 3) return Weight<6, 3>(packed, count, plane, u);
-  Weight<6, 5>(packed, count, plane, u);
+void WinogradWeight(WinogradKind kind, const float* packed, int64_t channels, int64_t width,
+                    int64_t plane, float* u) {
+  if (kind.alpha() == 4) return Weights<4, 3>(kind.bf16, packed, channels, width, plane, u);
+  if (kind.r == 3) return Weights<6, 3>(kind.bf16, packed, channels, width, plane, u);
+  Weights<6, 5>(kind.bf16, packed, channels, width, plane, u);
 }
 
 void WinogradOutputs(WinogradKind kind, const WinogradOutput& o) {
@@ -455,11 +499,11 @@ void WinogradOutputGrad(WinogradKind kind, const TileRow& row, TileWords words, 
   TilesAs<OutputGradLines<6, 2>>(words, row, kind.m, plane, z);
 }
 
-void WinogradWeightGrad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
-                        float* dw) {
-  if (kind.alpha() == 4) return WeightGrad<4, 3>(du, plane, count, dw);
-  if (kind.r == 3) return WeightGrad<6, 3>(du, plane, count, dw);
-  WeightGrad<6, 5>(du, plane, count, dw);
+void WinogradWeightGrad(WinogradKind kind, const float* du, int64_t plane, int64_t count, float* dw,
+                        int64_t dw_tap) {
+  if (kind.alpha() == 4) return WeightGrad<4, 3>(du, plane, count, dw, dw_tap);
+  if (kind.r == 3) return WeightGrad<6, 3>(du, plane, count, dw, dw_tap);
+  WeightGrad<6, 5>(du, plane, count, dw, dw_tap);
 }
 
 }  // namespace pare::kernels::HWY_NAMESPACE
@@ -479,9 +523,9 @@ void winograd_input(WinogradKind kind, const TileRow& row, TileWords words, int6
   HWY_DYNAMIC_DISPATCH(WinogradInput)(kind, row, words, plane, v);
 }
 
-void winograd_weight(WinogradKind kind, const float* packed, int64_t count, int64_t plane,
-                     float* u) noexcept {
-  HWY_DYNAMIC_DISPATCH(WinogradWeight)(kind, packed, count, plane, u);
+void winograd_weight(WinogradKind kind, const float* packed, int64_t channels, int64_t width,
+                     int64_t plane, float* u) noexcept {
+  HWY_DYNAMIC_DISPATCH(WinogradWeight)(kind, packed, channels, width, plane, u);
 }
 
 void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept {
@@ -494,8 +538,8 @@ void winograd_output_grad(WinogradKind kind, const TileRow& row, TileWords words
 }
 
 void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
-                          float* dw) noexcept {
-  HWY_DYNAMIC_DISPATCH(WinogradWeightGrad)(kind, du, plane, count, dw);
+                          float* dw, int64_t dw_tap) noexcept {
+  HWY_DYNAMIC_DISPATCH(WinogradWeightGrad)(kind, du, plane, count, dw, dw_tap);
 }
 
 }  // namespace pare::kernels

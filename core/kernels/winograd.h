@@ -58,9 +58,10 @@ struct TileRow {
 /// v[point * plane + tile * channels + c] = B^T d B, or words of them
 void winograd_input(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
                     float* v) noexcept;
-/// u[point * plane + i] = G g G^T, taps g at packed[tap * count + i], i < count.
-void winograd_weight(WinogradKind kind, const float* packed, int64_t count, int64_t plane,
-                     float* u) noexcept;
+/// u[point * plane + i] = G g G^T, taps g at packed[tap * channels * width + i], i < channels *
+/// width; with bfloat16 words of two channels, u[point * plane + c / 2 * width + n].
+void winograd_weight(WinogradKind kind, const float* packed, int64_t channels, int64_t width,
+                     int64_t plane, float* u) noexcept;
 /// y = A^T m A + bias for `channels` channels of a row of tiles; rows x columns pixels of it lie
 /// inside the output.
 struct WinogradOutput {
@@ -77,9 +78,9 @@ void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept;
 /// z[point * plane + tile * channels + c] = A dy A^T, or words of them
 void winograd_output_grad(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
                           float* z) noexcept;
-/// dw[tap * count + i] = G^T du G for du at du[point * plane + i], i < count.
+/// dw[tap * dw_tap + i] = G^T du G for du at du[point * plane + i], i < count.
 void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
-                          float* dw) noexcept;
+                          float* dw, int64_t dw_tap) noexcept;
 
 /// How the tiles of all images are cut into batches whose transformed inputs stay in cache. A batch
 /// is some rows of tiles of one image, or some whole images: its outputs are contiguous pixels.
@@ -97,6 +98,9 @@ struct WinogradPlan {
   int64_t images, tiles_h, tiles_w;
   int64_t batch_images, batch_rows;  // of tiles; one of the two is 1 or all
   int64_t row_batches;               // batches of one image
+  /// All weights would go to memory and come back, and are more than all tiles and their products:
+  /// better to go panel by panel.
+  bool weights_outweigh;
 
   /// Words that the products sum up over channels.
   int64_t terms() const { return kind.bf16 ? p.channels / 2 : p.channels; }
@@ -106,14 +110,13 @@ struct WinogradPlan {
 
   int64_t batches() const;
   int64_t tiles() const { return images * tiles_h * tiles_w; }
-  /// Floats of all transformed weights, and of one panel's.
-  int64_t packed_size() const { return panel_size(-1); }
+  /// Floats of a panel's transformed weights, [points] planes of [terms, width].
   int64_t panel_size(int64_t panel) const;
   struct Batch {
     int64_t image, images, tile_row, tile_rows;
     int64_t first, pixels;  // output pixels, counted over all images
-    int64_t tiles;
-    int64_t summands;  // of the weight gradient: tiles, or pairs of them
+    int64_t tile, tiles;    // the first one, counted likewise, and how many
+    int64_t summands;       // of the weight gradient: tiles, or pairs of them
   };
   Batch batch(int64_t index) const;
 };
@@ -130,5 +133,16 @@ void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const f
 void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, int64_t image_pixels,
                     const float* w, const float* bias, float* y, int64_t y_image,
                     Ahead ahead = {}) noexcept;
+
+/// One panel, all tiles: the products of `some` terms from `first` on are added to sums, [points]
+/// planes of [tiles, width]; the first ones begin them. v [points] planes of [tiles, terms], w
+/// [points] planes of [some, width].
+void winograd_panel_add(const WinogradPlan& plan, const Panel& panel, const float* v, int64_t first,
+                        int64_t some, const float* w, float* sums) noexcept;
+/// Floats of all sums of a panel.
+int64_t winograd_panel_sums(const WinogradPlan& plan, const Panel& panel);
+/// The panel's outputs in all images.
+void winograd_panel_store(const WinogradPlan& plan, const Panel& panel, const float* bias,
+                          const float* sums, float* y, int64_t y_image) noexcept;
 
 }  // namespace pare::kernels

@@ -12,10 +12,26 @@ namespace {
 /// from memory are worth it, since more tiles read them less often, as long as there are batches
 /// enough for some threads.
 constexpr int64_t kBatchTiles = 32, kBigBatchTiles = 128, kBigWeights = 2 << 20, kFewBatches = 4;
+/// Weights that do not fit L2.
+constexpr int64_t kManyWeights = 1 << 20;
 
 int64_t tiles_of_batch(int64_t tiles, int64_t weights) {
   if (weights < kBigWeights) return kBatchTiles;
   return std::clamp(tiles / kFewBatches, kBatchTiles, kBigBatchTiles);
+}
+
+/// Panels of nearly equal width, an even number of them: there may be little else for threads to
+/// share.
+std::vector<Panel> equal_panels(int64_t outputs, const TileKernels& kernels) {
+  const int64_t lanes = kernels.lanes, vectors = ceil_div(outputs, lanes);
+  const int64_t count = std::min(ceil_div(vectors, 2 * kernels.max_vectors) * 2, vectors);
+  std::vector<Panel> panels;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t begin = i * vectors / count, end = (i + 1) * vectors / count;
+    panels.push_back({begin * lanes, std::min(outputs, end * lanes) - begin * lanes,
+                      static_cast<int>(end - begin)});
+  }
+  return panels;
 }
 
 /// Rows of an image as tiles read them: where they lie, or computed into scratch.
@@ -57,17 +73,18 @@ void transform_rows(const WinogradPlan& plan, const Source& x, int64_t first, in
 void multiply(const WinogradPlan& plan, const Panel& panel, int64_t tiles, const float* v,
               const float* w, float* products, Ahead& ahead, int64_t lines) noexcept {
   const int64_t width = panel.vectors * plan.kernels->lanes, terms = plan.terms();
-  for (int point = 0; point < plan.kind.points(); ++point, w += terms * width) {
-    plan.kernels->product({v + point * winograd_plane(tiles * terms), w,
+  const int64_t plane = winograd_plane(terms * width);
+  for (int point = 0; point < plan.kind.points(); ++point, w += plane) {
+    plan.kernels->product({v + point * winograd_plane(tiles * terms), terms, w,
                            products + point * winograd_plane(tiles * width), tiles, terms,
                            panel.vectors,
-                           w + terms * width});  // the next point's weights, or the next panel's
+                           w + plane});  // the next point's weights, or the next panel's
     ahead.fetch(lines);
   }
 }
 
 void store(const WinogradPlan& plan, const WinogradPlan::Batch& batch, const Panel& panel,
-           const float* bias, const float* products, int64_t tiles, float* y,
+           const float* bias, const float* products, int64_t plane, float* y,
            int64_t y_image) noexcept {
   const GatherProblem& p = plan.p;
   const int m = plan.kind.m;
@@ -75,9 +92,9 @@ void store(const WinogradPlan& plan, const WinogradPlan::Batch& batch, const Pan
   for (int64_t image = batch.image; image < batch.image + batch.images; ++image) {
     for (int64_t i = batch.tile_row; i < batch.tile_row + batch.tile_rows; ++i) {
       float* to = y + image * y_image + i * m * p.y_row + panel.begin;
-      winograd_output(plan.kind, {products, plan.tiles_w, winograd_plane(tiles * width), width,
-                                  bias, panel.cols, to, p.y_row, p.y_pixel,
-                                  std::min<int64_t>(m, p.rows - i * m), p.cols});
+      winograd_output(plan.kind,
+                      {products, plan.tiles_w, plane, width, bias, panel.cols, to, p.y_row,
+                       p.y_pixel, std::min<int64_t>(m, p.rows - i * m), p.cols});
       products += plan.tiles_w * width;
     }
   }
@@ -90,11 +107,14 @@ WinogradPlan::WinogradPlan(const GatherProblem& problem, int64_t count, int64_t 
     : p(problem),
       kind(k),
       kernels(k.bf16 ? &pair_kernels() : &tile_kernels()),
-      panels(make_panels(outputs, *kernels)),
       images(count),
       tiles_h(ceil_div(p.rows, k.m)),
       tiles_w(ceil_div(p.cols, k.m)) {
-  const int64_t fit = tiles_of_batch(images * tiles_h * tiles_w, kind.points() * terms() * outputs);
+  const int64_t weights = kind.points() * terms() * outputs;
+  weights_outweigh =
+      weights >= kManyWeights && 2 * tiles() * (p.channels + outputs) <= p.channels * outputs;
+  panels = weights_outweigh ? equal_panels(outputs, *kernels) : make_panels(outputs, *kernels);
+  const int64_t fit = weights_outweigh ? kBatchTiles : tiles_of_batch(tiles(), weights);
   batch_images = std::clamp<int64_t>(fit / (tiles_h * tiles_w), 1, images);
   batch_rows = batch_images > 1 ? tiles_h : std::clamp<int64_t>(fit / tiles_w, 1, tiles_h);
   row_batches = ceil_div(tiles_h, batch_rows);
@@ -112,19 +132,19 @@ bool WinogradPlan::applies(const GatherProblem& p, int64_t groups, int64_t outpu
 int64_t WinogradPlan::batches() const { return ceil_div(images, batch_images) * row_batches; }
 
 int64_t WinogradPlan::panel_size(int64_t panel) const {
-  int64_t vectors = 0;
-  for (const Panel& each : panels) vectors += each.vectors;
-  if (panel >= 0) vectors = panels[static_cast<size_t>(panel)].vectors;
-  return kind.points() * terms() * vectors * kernels->lanes;
+  const int64_t width = panels[static_cast<size_t>(panel)].vectors * kernels->lanes;
+  return kind.points() * winograd_plane(terms() * width);
 }
 
 WinogradPlan::Batch WinogradPlan::batch(int64_t index) const {
-  Batch b{index / row_batches * batch_images, 0, index % row_batches * batch_rows, 0, 0, 0, 0, 0};
+  Batch b{
+      index / row_batches * batch_images, 0, index % row_batches * batch_rows, 0, 0, 0, 0, 0, 0};
   b.images = std::min(batch_images, images - b.image);
   b.tile_rows = std::min(batch_rows, tiles_h - b.tile_row);
   const int64_t row = b.tile_row * kind.m;
   b.first = (b.image * p.rows + row) * p.cols;
   b.pixels = b.images * std::min(b.tile_rows * kind.m, p.rows - row) * p.cols;
+  b.tile = (b.image * tiles_h + b.tile_row) * tiles_w;
   b.tiles = b.images * b.tile_rows * tiles_w;
   b.summands = b.images * b.tile_rows * tile_floats(summands(), tiles_w, 1);
   return b;
@@ -174,8 +194,40 @@ void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, in
       std::memcpy(panel_bias, bias + panel.begin, static_cast<size_t>(panel.cols) * sizeof(float));
     }
     multiply(plan, panel, tiles, v, w, products, ahead, lines);
-    store(plan, batch, panel, panel_bias, products, tiles, y, y_image);
+    const int64_t width = panel.vectors * plan.kernels->lanes;
+    store(plan, batch, panel, panel_bias, products, winograd_plane(tiles * width), y, y_image);
     w += plan.panel_size(static_cast<int64_t>(i));
+  }
+}
+
+int64_t winograd_panel_sums(const WinogradPlan& plan, const Panel& panel) {
+  return plan.kind.points() * winograd_plane(plan.tiles() * panel.vectors * plan.kernels->lanes);
+}
+
+void winograd_panel_add(const WinogradPlan& plan, const Panel& panel, const float* v, int64_t first,
+                        int64_t some, const float* w, float* sums) noexcept {
+  const int64_t width = panel.vectors * plan.kernels->lanes, terms = plan.terms();
+  const int64_t tiles = plan.tiles();
+  v += first;
+  for (int point = 0; point < plan.kind.points(); ++point) {
+    const float* next = w + winograd_plane(some * width);
+    plan.kernels->product({v, terms, w, sums, tiles, some, panel.vectors, next, first > 0});
+    v += winograd_plane(tiles * terms), w = next;
+    sums += winograd_plane(tiles * width);
+  }
+}
+
+void winograd_panel_store(const WinogradPlan& plan, const Panel& panel, const float* bias,
+                          const float* sums, float* y, int64_t y_image) noexcept {
+  const int64_t width = panel.vectors * plan.kernels->lanes;
+  alignas(64) float panel_bias[kMaxPanel] = {};
+  if (bias) {
+    std::memcpy(panel_bias, bias + panel.begin, static_cast<size_t>(panel.cols) * sizeof(float));
+  }
+  for (int64_t i = 0; i < plan.batches(); ++i) {
+    const WinogradPlan::Batch batch = plan.batch(i);
+    store(plan, batch, panel, panel_bias, sums + batch.tile * width,
+          winograd_plane(plan.tiles() * width), y, y_image);
   }
 }
 

@@ -108,50 +108,6 @@ PackedBytes pack(const GatherPlan& plan, const GatherPass& pass, const float* w,
   return packed;
 }
 
-/// A panel's weights of `some` channels, transformed: to [points, terms of the plan, width] from
-/// the first of their terms on.
-void transform_weights(const kernels::WinogradPlan& plan, const float* taps, int64_t some,
-                       int64_t width, float* to) {
-  const int64_t count = some * width, plane = plan.terms() * width, points = plan.kind.points();
-  if (!plan.kind.bf16) return kernels::winograd_weight(plan.kind, taps, count, plane, to);
-  Scratch scratch;
-  float* u = scratch.floats(points * count);
-  kernels::winograd_weight(plan.kind, taps, count, count, u);
-  for (int64_t point = 0; point < points; ++point, u += count) {
-    for (int64_t c = 0; c < some; c += 2) {
-      const float* row = u + c * width;
-      kernels::bf16_row_pairs(row, row + width, width, to + point * plane + c / 2 * width);
-    }
-  }
-}
-
-/// Likewise, transformed for Winograd's algorithm; some channels at a time, which stay in L1.
-Tensor pack(const kernels::WinogradPlan& plan, const GatherPass& pass, const float* w) {
-  constexpr int64_t kChannels = 16;
-  Tensor packed = Tensor::uninit({plan.packed_size()});
-  std::vector<float*> panels{packed.data()};
-  for (size_t i = 0; i < plan.panels.size(); ++i) {
-    panels.push_back(panels.back() + plan.panel_size(static_cast<int64_t>(i)));
-  }
-  const int64_t channels = pass.p.channels, slices = kernels::ceil_div(channels, kChannels);
-  parallel_for(static_cast<int64_t>(plan.panels.size()) * slices, 1, [&](Range r) {
-    for (int64_t i = r.begin; i < r.end; ++i) {
-      const size_t panel = static_cast<size_t>(i / slices);
-      const int64_t first = i % slices * kChannels, some = std::min(channels - first, kChannels);
-      const int lanes = plan.kernels->lanes, width = plan.panels[panel].vectors * lanes;
-      Scratch scratch;
-      float* taps = scratch.floats(pass.p.taps_h * pass.p.taps_w * some * width);
-      PackSource from = pass.weight;
-      from.base = w + pass.weight_offset + first * from.channel;
-      kernels::pack_panel(from, pass.p.taps_h, pass.p.taps_w, some, plan.panels[panel], lanes,
-                          taps);
-      const int64_t term = first * plan.terms() / channels;
-      transform_weights(plan, taps, some, width, panels[panel] + term * width);
-    }
-  });
-  return packed;
-}
-
 /// Along one axis: the outputs i = phase + stride * u of the data gradient read dy rows u + e - t
 /// D, one for each of the `count` taps k = first + t * every that divide.
 struct Phase {
@@ -297,9 +253,6 @@ void Gather::run(float* y) const {
 
 void Gather::run(float* y, BlockVisitor visit) const { run(passes.at(0), y, &visit); }
 
-namespace {
-
-/// What a visitor will read beside a block.
 kernels::Ahead fetched_beside(const BlockVisitor* visit, const Block& block, int64_t channels) {
   kernels::Ahead ahead;
   if (!visit) return ahead;
@@ -308,8 +261,6 @@ kernels::Ahead fetched_beside(const BlockVisitor* visit, const Block& block, int
   }
   return ahead;
 }
-
-}  // namespace
 
 void Gather::run(const GatherPass& pass, float* y, const BlockVisitor* visit) const {
   if (way.winograd) return run_winograd(pass, y, visit);
@@ -339,23 +290,6 @@ void Gather::run(const GatherPass& pass, float* y, const BlockVisitor* visit) co
                         to + pixel * pass.p.y_pixel};
       kernels::gather_band(plan, band, from, image * pass.x_pixels, weights, pass.groups,
                            pass.outputs, to, fetched_beside(visit, block, pass.p.y_pixel));
-      if (visit) (*visit)(block);
-    }
-  });
-}
-
-void Gather::run_winograd(const GatherPass& pass, float* y, const BlockVisitor* visit) const {
-  const auto pending = x.pending();
-  const kernels::Source from = source_of(x);
-  const kernels::WinogradPlan plan(pass.p, pass.images, pass.outputs, *way.winograd);
-  const Tensor packed = pack(plan, pass, w.data());
-  const float *weights = packed.data(), *b = bias ? bias.data() : nullptr;
-  parallel_for(plan.batches(), 1, [&](Range r) {
-    for (int64_t i = r.begin; i < r.end; ++i) {
-      const auto batch = plan.batch(i);
-      const Block block{i, batch.first, batch.pixels, y + batch.first * pass.p.y_pixel};
-      kernels::winograd_batch(plan, i, from, pass.x_pixels, weights, b, y, pass.y_image,
-                              fetched_beside(visit, block, pass.p.y_pixel));
       if (visit) (*visit)(block);
     }
   });

@@ -65,4 +65,7 @@ struct Gather final : Deferred {
   void run_winograd(const GatherPass& pass, float* y, const BlockVisitor* visit) const;
 };
 
+/// What a visitor will read beside a block.
+kernels::Ahead fetched_beside(const BlockVisitor* visit, const Block& block, int64_t channels);
+
 }  // namespace pare

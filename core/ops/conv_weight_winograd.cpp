@@ -77,20 +77,21 @@ void add_products(const kernels::TileKernels& kernels, const std::vector<kernels
                              ahead);
 }
 
-/// dw [out, r, r, in] = G^T (sum of the parts) G, du [parts, points, out, in]
+/// dw [out, r, r, in] = G^T (sum of the parts) G, du [parts, points, a plane of [out, in]]
 void transform_back(const WinogradPlan& plan, int64_t in, int64_t out, int64_t parts,
                     const float* du, float* dw) {
-  const int64_t taps = plan.kind.r * plan.kind.r, points = plan.kind.points(), size = out * in;
+  const int64_t taps = plan.kind.r * plan.kind.r, points = plan.kind.points();
+  const int64_t plane = kernels::winograd_plane(out * in);
   parallel_for(out, kGrain / (parts * points * in) + 1, [&](Range rows) {
     Scratch scratch;
     float* sum = parts > 1 ? scratch.floats(points * in) : nullptr;
     for (int64_t n = rows.begin; n < rows.end; ++n) {
       const float* from = du + n * in;
       for (int64_t i = 0; sum && i < points; ++i) {
-        kernels::sum_columns(from + i * size, parts, points * size, in, sum + i * in);
+        kernels::sum_columns(from + i * plane, parts, points * plane, in, sum + i * in);
       }
-      kernels::winograd_weight_grad(plan.kind, sum ? sum : from, sum ? in : size, in,
-                                    dw + n * taps * in);
+      kernels::winograd_weight_grad(plan.kind, sum ? sum : from, sum ? in : plane, in,
+                                    dw + n * taps * in, in);
     }
   });
 }
@@ -104,6 +105,8 @@ struct Flight {
 
   int64_t tile(int64_t batch) const { return at[static_cast<size_t>(batch - first)]; }
 };
+
+int env2(const char* n, int d) { const char* t = std::getenv(n); return t ? std::atoi(t) : d; }
 
 /// What both ways of summing are made of.
 class Summing {
@@ -156,6 +159,36 @@ class Summing {
     }
   }
 
+
+  /// dw [out, r, r, in] from all tiles in one flight, block by block.
+  void blocks(const Flight& f, float* dw) const {
+    static const int64_t height = env2("PARE_G", 96);
+    const int64_t points = plan_.kind.points(), taps = plan_.kind.r * plan_.kind.r;
+    const int64_t lanes = plan_.kernels->lanes, tiles = f.at.back();
+    const int64_t rows = kernels::ceil_div(out_, height), count = static_cast<int64_t>(panels_.size()) * rows;
+    parallel_for(count, 1, [&](Range r) {
+      for (int64_t i = r.begin; i < r.end; ++i) {
+        const kernels::Panel& panel = panels_[static_cast<size_t>(i / rows)];
+        const int64_t first = i % rows * height, some = std::min(height, out_ - first), width = panel.vectors * lanes;
+        const int64_t plane = kernels::winograd_plane(some * width);
+        Scratch scratch;
+        float* du = scratch.floats(points * plane);
+        std::fill(du, du + points * plane, 0.0f);
+        const std::vector<kernels::Panel> panels{{0, panel.cols, panel.vectors}};
+        for (int64_t p = 0; p < points; ++p) {
+          const float* v = f.v + p * f.v_plane + panel.begin;
+          const float* z = f.z + p * f.z_plane + first;
+          kernels::Ahead ahead;
+          kernels::add_outer_product(*plan_.kernels, {1, &v, in_, tiles, z, out_, some}, {{0, 0}}, panels, du + p * plane, width, ahead);
+        }
+        for (int64_t n = 0; n < some; ++n) {
+          kernels::winograd_weight_grad(plan_.kind, du + n * width, plane, panel.cols,
+                                        dw + (first + n) * taps * in_ + panel.begin, in_);
+        }
+      }
+    });
+  }
+
  private:
   const WinogradPlan& plan_;
   int64_t in_, out_;
@@ -167,10 +200,10 @@ class Summing {
   std::vector<kernels::Panel> panels_;
 };
 
-/// du [points, size] = batches [first, last): all threads at one flight, or only the calling
+/// du [points] planes = batches [first, last): all threads at one flight, or only the calling
 /// one if it is in a parallel_for.
 void sum_flights(const Summing& work, const Cut& cut, int64_t first, int64_t last, int64_t points,
-                 int64_t size, float* memory, float* du) {
+                 int64_t plane, float* memory, float* du) {
   for (int64_t i = first; i < last; i += cut.flight) {
     const Flight f = work.flight(i, std::min(i + cut.flight, last), memory);
     parallel_for(f.last - f.first, 1, [&](Range r) {
@@ -178,20 +211,20 @@ void sum_flights(const Summing& work, const Cut& cut, int64_t first, int64_t las
     });
     parallel_for(points, 1, [&](Range r) {
       for (int64_t point = r.begin; point < r.end; ++point) {
-        float* sums = du + point * size;
-        if (i == first) std::fill(sums, sums + size, 0.0f);
+        float* sums = du + point * plane;
+        if (i == first) std::fill(sums, sums + plane, 0.0f);
         work.multiply(f, cut.block, point, sums);
       }
     });
   }
 }
 
-/// du [parts, points, size]
-void sum_parts(const Summing& work, const Cut& cut, int64_t batches, int64_t points, int64_t size,
+/// du [parts, points] planes
+void sum_parts(const Summing& work, const Cut& cut, int64_t batches, int64_t points, int64_t plane,
                float* du) {
   const auto sum_part = [&](int64_t part, float* memory) {
     sum_flights(work, cut, part * batches / cut.parts, (part + 1) * batches / cut.parts, points,
-                size, memory, du + part * points * size);
+                plane, memory, du + part * points * plane);
   };
   if (cut.alone) {
     parallel_for(cut.parts, 1, [&](Range r) {
@@ -212,12 +245,29 @@ Tensor winograd_weight_gradient(const ConvShape& s, const kernels::WinogradKind&
                                 Tensor* db) {
   const GatherPass pass = forward_pass(s);
   const WinogradPlan plan(pass.p, s.images, s.out, kind);
-  const int64_t points = kind.points(), batches = plan.batches(), size = s.out * s.in;
+  const int64_t points = kind.points(), batches = plan.batches();
+  const int64_t plane = kernels::winograd_plane(s.out * s.in), in_out = s.in * s.out;
   const Cut cut(plan, s.in, s.out);
   Tensor sums = db ? Tensor::uninit({batches, s.out}) : Tensor{};
   const Summing work(plan, s, x, dy, pass.x_pixels, db ? sums.data() : nullptr);
-  Tensor du = Tensor::uninit({cut.parts, points * size});
-  sum_parts(work, cut, batches, points, size, du.data());
+  if (env2("PARE_W", 1) && points * in_out >= (1 << 20) && plan.batch(batches - 1).image >= 0 && plan.tiles() * (s.in + s.out) * 2 <= s.in * s.out) {
+    int64_t all = 0;
+    for (int64_t i = 0; i < batches; ++i) all += plan.batch(i).summands;
+    Tensor memory = Tensor::uninit({work.floats(all)});
+    const Flight f = work.flight(0, batches, memory.data());
+    parallel_for(batches, 1, [&](Range r) {
+      for (int64_t batch = r.begin; batch < r.end; ++batch) work.transform(f, batch);
+    });
+    if (db) {
+      *db = Tensor::uninit({s.out});
+      add_parts(sums, batches, *db);
+    }
+    Tensor dw = Tensor::uninit(dw_shape);
+    work.blocks(f, dw.data());
+    return dw;
+  }
+  Tensor du = Tensor::uninit({cut.parts, points * plane});
+  sum_parts(work, cut, batches, points, plane, du.data());
   if (db) {
     *db = Tensor::uninit({s.out});
     add_parts(sums, batches, *db);

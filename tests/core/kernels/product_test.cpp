@@ -52,7 +52,7 @@ TEST_CASE("product: any number of rows, inputs and vectors, on every ISA") {
           CAPTURE(rows);
           const Tensor x = normal(rows * run, 1), w = normal(run * width, 2);
           Tensor y = Tensor::full({rows * width + kernels.lanes}, 7);
-          const Product p{x.data(), w.data(), y.data(), rows, run, vectors, w.data()};
+          const Product p{x.data(), run, w.data(), y.data(), rows, run, vectors, w.data()};
           kernels.product(p);
           CHECK(gap(p, width, y) < 4e-6 * std::sqrt(static_cast<double>(run)));
         }

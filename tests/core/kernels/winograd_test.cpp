@@ -105,7 +105,7 @@ Rounded rounded_to_bf16(const WinogradKind& kind, int64_t channels) {
     Tensor sums = Tensor::uninit({points}), y = Tensor::uninit({m * m});
     kernels::winograd_input(kind, {x.data(), a, a, channels, 0, 0, 1}, TileWords::floats, channels,
                             v.data());
-    kernels::winograd_weight(kind, w.data(), channels, channels, u.data());
+    kernels::winograd_weight(kind, w.data(), 1, channels, channels, u.data());
     for (int64_t p = 0; p < points; ++p) {
       double sum = 0;
       for (int64_t c = p * channels; c < (p + 1) * channels; ++c) {
