@@ -31,7 +31,7 @@ struct GatherTile {
   int64_t x_step = 0, y_step = 0;
 };
 
-/// dw[m][j] += sum over lines and pixels of  dy[line][pixel][m] * x[line][pixel][j]
+/// dw[m][j] += sum over lines and pixels of  dy[line][pixel][m] * x[line][pixel][j], or = it
 struct OuterTile {
   const float* const* x;  // [lines]
   int64_t x_offset;       // of the first column, in each line
@@ -43,6 +43,7 @@ struct OuterTile {
   int64_t dw_row;      // stride
   int64_t cols;        // columns kept, 1 .. vectors * lanes
   const float* ahead;  // memory fetched on the way: a cache line for every kAheadPixels
+  bool add;            // to what is in dw
 };
 
 /// y [rows, width] = x [rows, run] * w [run, width], width = vectors * lanes; nothing lies between

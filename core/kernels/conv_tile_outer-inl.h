@@ -32,6 +32,16 @@ void outer_tile(const OuterTile& t) noexcept {
     for (; p > 0; --p) step();
   }
   const int tail = static_cast<int>(t.cols) - (N - 1) * V::kLanes;
+  if (!t.add) {
+#pragma GCC unroll 16
+    for (int m = 0; m < R; ++m) {
+      float* dw = t.dw + m * t.dw_row;
+#pragma GCC unroll 4
+      for (int n = 0; n < N - 1; ++n) V::store(dw + n * V::kLanes, tile.acc[m][n]);
+      V::store_part(dw + (N - 1) * V::kLanes, tile.acc[m][N - 1], tail);
+    }
+    return;
+  }
 #pragma GCC unroll 16
   for (int m = 0; m < R; ++m) {
     float* dw = t.dw + m * t.dw_row;

@@ -47,7 +47,7 @@ void add_outer_product(const TileKernels& kernels, const OuterBlock& b,
                      b.dy_pixel, b.lines,
                      b.pixels,   nullptr,
                      dw_row,     panel.cols,
-                     nullptr};
+                     nullptr,    b.add};
       if (copy_x) {
         tile.x_pixel = panel.vectors * kernels.lanes;
         kernels.copy_columns(panel.vectors, tile.x, tile.x_offset, b.x_pixel, b.lines, b.pixels,

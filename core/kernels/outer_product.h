@@ -1,6 +1,6 @@
 #pragma once
-// dw [rows, columns] += sum over pixels of  dy[pixel][row] * x[pixel][column], a block of pixels at
-// a time: the product behind every weight gradient.
+// dw [rows, columns] += (or =) sum over pixels of  dy[pixel][row] * x[pixel][column], a block of
+// pixels at a time: the product behind every weight gradient.
 //
 // Register tiles pass over a block again and again. Pixels read in place lie all their channels
 // apart, often a power of two: they share a few sets of L1 and push each other out. So both sides
@@ -32,6 +32,7 @@ struct OuterBlock {
   const float* dy;   // [lines * pixels]
   int64_t dy_pixel;  // stride
   int64_t rows;
+  bool add = true;  // to what is in dw, or this begins it
 };
 
 /// Neighbours in x that are neighbours in a row of dw too.

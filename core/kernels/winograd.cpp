@@ -344,8 +344,8 @@ struct AsFloats {
   float* to;
   int64_t plane;
 
-  AsFloats(float* v, int64_t p, int64_t tile, int64_t channels, int64_t c)
-      : to(v + tile * channels + c), plane(p) {}
+  AsFloats(float* v, const TileLayout& o, int64_t tile, int64_t c)
+      : to(v + tile * o.line + c), plane(o.plane) {}
   template <class Lane>
   HWY_INLINE void put(Lane lane, int point, Vf value) const {
     lane.store(value, to + point * plane);
@@ -356,8 +356,8 @@ struct AsChannelPairs {
   uint16_t* to;
   int64_t plane;
 
-  AsChannelPairs(float* v, int64_t p, int64_t tile, int64_t channels, int64_t c)
-      : to(reinterpret_cast<uint16_t*>(v) + tile * channels + c), plane(2 * p) {}
+  AsChannelPairs(float* v, const TileLayout& o, int64_t tile, int64_t c)
+      : to(reinterpret_cast<uint16_t*>(v + tile * o.line) + c), plane(2 * o.plane) {}
   template <class Lane>
   HWY_INLINE void put(Lane lane, int point, Vf value) const {
     lane.store(Round::Bits(value), to + point * plane);
@@ -371,9 +371,9 @@ HWY_NOINLINE void Tile(Get get, Lane lane, Place place) {
 }
 
 template <class Lines, class Place>
-HWY_INLINE void Tiles(const TileRow& row, int step, int64_t plane, float* v) {
+HWY_INLINE void Tiles(const TileRow& row, int step, const TileLayout& layout, float* v) {
   ForTiles<Lines::kFrom>(row, step, [&](auto get, auto lane, int64_t c, int64_t tile) HWY_ATTR {
-    Tile<Lines>(get, lane, Place(v, plane, tile, row.channels, c));
+    Tile<Lines>(get, lane, Place(v, layout, tile, c));
   });
 }
 
@@ -385,20 +385,22 @@ HWY_NOINLINE void TwoTiles(GetX x, GetY y, Lane lane, AsFloats place) {
 }
 
 template <class Lines, class Round>
-HWY_INLINE void PairsOfTiles(const TileRow& row, int step, int64_t plane, float* v) {
-  ForTwoTiles<Lines::kFrom>(
-      row, step, [&](auto x, auto y, auto lane, int64_t c, int64_t pair) HWY_ATTR {
-        TwoTiles<Lines, Round>(x, y, lane, AsFloats(v, plane, pair, row.channels, c));
-      });
+HWY_INLINE void PairsOfTiles(const TileRow& row, int step, const TileLayout& layout, float* v) {
+  ForTwoTiles<Lines::kFrom>(row, step,
+                            [&](auto x, auto y, auto lane, int64_t c, int64_t pair) HWY_ATTR {
+                              TwoTiles<Lines, Round>(x, y, lane, AsFloats(v, layout, pair, c));
+                            });
 }
 
 template <class Lines>
-HWY_INLINE void TilesAs(TileWords words, const TileRow& row, int step, int64_t plane, float* v) {
-  if (words == TileWords::floats) return Tiles<Lines, AsFloats>(row, step, plane, v);
+HWY_INLINE void TilesAs(const TileRow& row, int step, const TileLayout& layout, float* v) {
+  if (layout.words == TileWords::floats) return Tiles<Lines, AsFloats>(row, step, layout, v);
   WithRounding([&](auto round) HWY_ATTR {
     using Round = decltype(round);
-    if (words == TileWords::tile_pairs) return PairsOfTiles<Lines, Round>(row, step, plane, v);
-    Tiles<Lines, AsChannelPairs<Round>>(row, step, plane, v);
+    if (layout.words == TileWords::tile_pairs) {
+      return PairsOfTiles<Lines, Round>(row, step, layout, v);
+    }
+    Tiles<Lines, AsChannelPairs<Round>>(row, step, layout, v);
   });
 }
 
@@ -473,10 +475,9 @@ HWY_INLINE void Output(const WinogradOutput& o) {
   }
 }
 
-void WinogradInput(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
-                   float* v) {
-  if (kind.alpha() == 4) return TilesAs<InputLines<4>>(words, row, kind.m, plane, v);
-  TilesAs<InputLines<6>>(words, row, kind.m, plane, v);
+void WinogradInput(WinogradKind kind, const TileRow& row, const TileLayout& layout, float* v) {
+  if (kind.alpha() == 4) return TilesAs<InputLines<4>>(row, kind.m, layout, v);
+  TilesAs<InputLines<6>>(row, kind.m, layout, v);
 }
 
 void WinogradWeight(WinogradKind kind, const float* packed, int64_t channels, int64_t width,
@@ -492,11 +493,10 @@ void WinogradOutputs(WinogradKind kind, const WinogradOutput& o) {
   Output<6, 2>(o);
 }
 
-void WinogradOutputGrad(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
-                        float* z) {
-  if (kind.alpha() == 4) return TilesAs<OutputGradLines<4, 2>>(words, row, kind.m, plane, z);
-  if (kind.m == 4) return TilesAs<OutputGradLines<6, 4>>(words, row, kind.m, plane, z);
-  TilesAs<OutputGradLines<6, 2>>(words, row, kind.m, plane, z);
+void WinogradOutputGrad(WinogradKind kind, const TileRow& row, const TileLayout& layout, float* z) {
+  if (kind.alpha() == 4) return TilesAs<OutputGradLines<4, 2>>(row, kind.m, layout, z);
+  if (kind.m == 4) return TilesAs<OutputGradLines<6, 4>>(row, kind.m, layout, z);
+  TilesAs<OutputGradLines<6, 2>>(row, kind.m, layout, z);
 }
 
 void WinogradWeightGrad(WinogradKind kind, const float* du, int64_t plane, int64_t count, float* dw,
@@ -518,9 +518,9 @@ HWY_EXPORT(WinogradOutputs);
 HWY_EXPORT(WinogradOutputGrad);
 HWY_EXPORT(WinogradWeightGrad);
 
-void winograd_input(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
+void winograd_input(WinogradKind kind, const TileRow& row, const TileLayout& layout,
                     float* v) noexcept {
-  HWY_DYNAMIC_DISPATCH(WinogradInput)(kind, row, words, plane, v);
+  HWY_DYNAMIC_DISPATCH(WinogradInput)(kind, row, layout, v);
 }
 
 void winograd_weight(WinogradKind kind, const float* packed, int64_t channels, int64_t width,
@@ -532,9 +532,9 @@ void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept {
   HWY_DYNAMIC_DISPATCH(WinogradOutputs)(kind, out);
 }
 
-void winograd_output_grad(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
+void winograd_output_grad(WinogradKind kind, const TileRow& row, const TileLayout& layout,
                           float* z) noexcept {
-  HWY_DYNAMIC_DISPATCH(WinogradOutputGrad)(kind, row, words, plane, z);
+  HWY_DYNAMIC_DISPATCH(WinogradOutputGrad)(kind, row, layout, z);
 }
 
 void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int64_t count,

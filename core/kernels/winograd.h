@@ -37,17 +37,21 @@ constexpr int64_t winograd_plane(int64_t floats) {
   return ((floats + kLine - 1) / kLine | 1) * kLine;
 }
 
-/// How transformed tiles are kept: as floats [tiles, channels], or as words of two bfloat16 numbers
+/// What transformed tiles are kept as: floats, or words of two bfloat16 numbers
 /// (core/kernels/bf16.h) that are neighbours along a sum: over channels, whose number must be even,
-/// [tiles, channels / 2], or over tiles, [pairs(tiles), channels], where a last tile is paired with
-/// zeros.
+/// or over tiles, where a last one is paired with zeros.
 enum class TileWords { floats, channel_pairs, tile_pairs };
-/// Floats of a row of tiles in each plane.
-constexpr int64_t tile_floats(TileWords words, int64_t tiles, int64_t channels) {
-  return words == TileWords::floats          ? tiles * channels
-         : words == TileWords::channel_pairs ? tiles * (channels / 2)
-                                             : (tiles + 1) / 2 * channels;
-}
+
+/// How they lie: in a plane for each point, a line of channels for each tile or pair of tiles.
+struct TileLayout {
+  TileWords words;
+  int64_t line, plane;  // floats from line to line, and from plane to plane
+
+  /// Of a row of tiles.
+  int64_t lines(int64_t tiles) const {
+    return words == TileWords::tile_pairs ? (tiles + 1) / 2 : tiles;
+  }
+};
 
 /// A row of tiles, m pixels apart, where the image lies in memory; what is outside of it is zero.
 struct TileRow {
@@ -55,8 +59,8 @@ struct TileRow {
   int64_t height, width, channels;  // of the image
   int64_t row, col, tiles;          // the first tile's corner, and how many
 };
-/// v[point * plane + tile * channels + c] = B^T d B, or words of them
-void winograd_input(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
+/// v[point * plane + tile * line + c] = B^T d B, or words of them
+void winograd_input(WinogradKind kind, const TileRow& row, const TileLayout& layout,
                     float* v) noexcept;
 /// u[point * plane + i] = G g G^T, taps g at packed[tap * channels * width + i], i < channels *
 /// width; with bfloat16 words of two channels, u[point * plane + c / 2 * width + n].
@@ -75,8 +79,8 @@ struct WinogradOutput {
 };
 void winograd_output(WinogradKind kind, const WinogradOutput& out) noexcept;
 
-/// z[point * plane + tile * channels + c] = A dy A^T, or words of them
-void winograd_output_grad(WinogradKind kind, const TileRow& row, TileWords words, int64_t plane,
+/// z[point * plane + tile * line + c] = A dy A^T, or words of them
+void winograd_output_grad(WinogradKind kind, const TileRow& row, const TileLayout& layout,
                           float* z) noexcept;
 /// dw[tap * dw_tap + i] = G^T du G for du at du[point * plane + i], i < count.
 void winograd_weight_grad(WinogradKind kind, const float* du, int64_t plane, int64_t count,
@@ -104,9 +108,19 @@ struct WinogradPlan {
 
   /// Words that the products sum up over channels.
   int64_t terms() const { return kind.bf16 ? p.channels / 2 : p.channels; }
-  TileWords products() const { return kind.bf16 ? TileWords::channel_pairs : TileWords::floats; }
-  /// Likewise, as the weight gradient sums up over tiles.
-  TileWords summands() const { return kind.bf16 ? TileWords::tile_pairs : TileWords::floats; }
+  /// So many tiles as those sums read them.
+  TileLayout factors(int64_t count) const {
+    return {kind.bf16 ? TileWords::channel_pairs : TileWords::floats, terms(),
+            winograd_plane(count * terms())};
+  }
+  /// Lines of `of` channels, so many of them, as the weight gradient reads them, which sums up over
+  /// tiles. Tiles of many channels lie an odd number of cache lines apart, and need not be copied
+  /// to keep out of each other's way.
+  TileLayout summands(int64_t of, int64_t lines) const {
+    const int64_t line = of <= 64 ? of : winograd_plane(of);
+    return {kind.bf16 ? TileWords::tile_pairs : TileWords::floats, line,
+            winograd_plane(lines * line)};
+  }
 
   int64_t batches() const;
   int64_t tiles() const { return images * tiles_h * tiles_w; }
@@ -116,18 +130,18 @@ struct WinogradPlan {
     int64_t image, images, tile_row, tile_rows;
     int64_t first, pixels;  // output pixels, counted over all images
     int64_t tile, tiles;    // the first one, counted likewise, and how many
-    int64_t summands;       // of the weight gradient: tiles, or pairs of them
+    int64_t summands;       // of the weight gradient: lines of tiles, or of pairs of them
   };
   Batch batch(int64_t index) const;
 };
 
 /// The transformed input of a batch's tiles, [points] planes.
 void winograd_batch_input(const WinogradPlan& plan, int64_t index, const Source& x,
-                          int64_t image_pixels, TileWords words, int64_t plane, float* v) noexcept;
+                          int64_t image_pixels, const TileLayout& layout, float* v) noexcept;
 /// Likewise of the gradient of its outputs, dy [pixels, channels], as the weight gradient's
 /// summands.
 void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const float* dy,
-                                int64_t channels, int64_t plane, float* z) noexcept;
+                                int64_t channels, const TileLayout& layout, float* z) noexcept;
 /// One batch, all panels; w holds the transformed panels one after the other. What is ahead is
 /// fetched between the products, which need little from memory.
 void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, int64_t image_pixels,

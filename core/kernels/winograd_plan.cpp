@@ -55,16 +55,16 @@ struct ImageRows {
 
 /// Transforms the tiles of one image's rows [row, row + rows) of tiles into v, [points] planes.
 void transform_rows(const WinogradPlan& plan, const Source& x, int64_t first, int64_t row,
-                    int64_t rows, TileWords words, int64_t plane, float* v) noexcept {
+                    int64_t rows, const TileLayout& layout, float* v) noexcept {
   const GatherProblem& p = plan.p;
   const int m = plan.kind.m;
   const int64_t top = row * m - p.top;
   Scratch scratch;
   ImageRows image(p, x, first, top, top + rows * m + plan.kind.r - 1, scratch);
   image.tiles.col = -p.left, image.tiles.tiles = plan.tiles_w;
-  for (int64_t i = 0; i < rows; ++i, v += tile_floats(words, plan.tiles_w, p.channels)) {
+  for (int64_t i = 0; i < rows; ++i, v += layout.lines(plan.tiles_w) * layout.line) {
     image.tiles.row = top + i * m - image.begin;
-    winograd_input(plan.kind, image.tiles, words, plane, v);
+    winograd_input(plan.kind, image.tiles, layout, v);
   }
 }
 
@@ -146,32 +146,31 @@ WinogradPlan::Batch WinogradPlan::batch(int64_t index) const {
   b.pixels = b.images * std::min(b.tile_rows * kind.m, p.rows - row) * p.cols;
   b.tile = (b.image * tiles_h + b.tile_row) * tiles_w;
   b.tiles = b.images * b.tile_rows * tiles_w;
-  b.summands = b.images * b.tile_rows * tile_floats(summands(), tiles_w, 1);
+  b.summands = b.images * b.tile_rows * summands(1, 1).lines(tiles_w);
   return b;
 }
 
 void winograd_batch_input(const WinogradPlan& plan, int64_t index, const Source& x,
-                          int64_t image_pixels, TileWords words, int64_t plane, float* v) noexcept {
+                          int64_t image_pixels, const TileLayout& layout, float* v) noexcept {
   const WinogradPlan::Batch b = plan.batch(index);
-  const int64_t image = b.tile_rows * tile_floats(words, plan.tiles_w, plan.p.channels);
+  const int64_t image = b.tile_rows * layout.lines(plan.tiles_w) * layout.line;
   for (int64_t i = 0; i < b.images; ++i) {
-    transform_rows(plan, x, (b.image + i) * image_pixels, b.tile_row, b.tile_rows, words, plane,
+    transform_rows(plan, x, (b.image + i) * image_pixels, b.tile_row, b.tile_rows, layout,
                    v + i * image);
   }
 }
 
 void winograd_batch_output_grad(const WinogradPlan& plan, int64_t index, const float* dy,
-                                int64_t channels, int64_t plane, float* z) noexcept {
+                                int64_t channels, const TileLayout& layout, float* z) noexcept {
   const GatherProblem& p = plan.p;
   const int m = plan.kind.m;
-  const TileWords words = plan.summands();
-  const int64_t line = tile_floats(words, plan.tiles_w, channels);
+  const int64_t line = layout.lines(plan.tiles_w) * layout.line;
   const WinogradPlan::Batch b = plan.batch(index);
   for (int64_t i = 0; i < b.images; ++i) {
     const float* image = dy + (b.image + i) * p.rows * p.cols * channels;
     TileRow tiles{image, p.rows, p.cols, channels, b.tile_row * m, 0, plan.tiles_w};
     for (int64_t row = 0; row < b.tile_rows; ++row, tiles.row += m, z += line) {
-      winograd_output_grad(plan.kind, tiles, words, plane, z);
+      winograd_output_grad(plan.kind, tiles, layout, z);
     }
   }
 }
@@ -180,11 +179,12 @@ void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, in
                     const float* w, const float* bias, float* y, int64_t y_image,
                     Ahead ahead) noexcept {
   const WinogradPlan::Batch batch = plan.batch(index);
-  const int64_t tiles = batch.tiles, plane = winograd_plane(tiles * plan.terms());
+  const int64_t tiles = batch.tiles;
+  const TileLayout layout = plan.factors(tiles);
   Scratch scratch;
-  float* v = scratch.floats(plan.kind.points() * plane);
+  float* v = scratch.floats(plan.kind.points() * layout.plane);
   float* products = scratch.floats(plan.kind.points() * winograd_plane(tiles * kMaxPanel));
-  winograd_batch_input(plan, index, x, image_pixels, plan.products(), plane, v);
+  winograd_batch_input(plan, index, x, image_pixels, layout, v);
   const int64_t products_left = plan.kind.points() * static_cast<int64_t>(plan.panels.size());
   const int64_t lines = ceil_div(ahead.lines(), products_left);
   alignas(64) float panel_bias[kMaxPanel] = {};

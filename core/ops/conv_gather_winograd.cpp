@@ -90,13 +90,13 @@ void run_by_batches(const Work& work, const BlockVisitor* visit) {
 /// [points] planes of [tiles, terms]
 Tensor transform_tiles(const Work& work) {
   const WinogradPlan& plan = work.plan;
-  const int64_t terms = plan.terms(), plane = winograd_plane(plan.tiles() * terms);
-  Tensor v = Tensor::uninit({plan.kind.points() * plane});
+  const kernels::TileLayout layout = plan.factors(plan.tiles());
+  Tensor v = Tensor::uninit({plan.kind.points() * layout.plane});
   float* to = v.data();
   parallel_for(plan.batches(), 1, [&](Range r) {
     for (int64_t i = r.begin; i < r.end; ++i) {
-      kernels::winograd_batch_input(plan, i, work.x, work.pass.x_pixels, plan.products(), plane,
-                                    to + plan.batch(i).tile * terms);
+      kernels::winograd_batch_input(plan, i, work.x, work.pass.x_pixels, layout,
+                                    to + plan.batch(i).tile * layout.line);
     }
   });
   return v;

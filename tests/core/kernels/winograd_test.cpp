@@ -23,6 +23,7 @@
 
 using namespace pare;
 using kernels::ConvShape;
+using kernels::TileLayout;
 using kernels::TileWords;
 using kernels::WinogradKind;
 
@@ -103,8 +104,8 @@ Rounded rounded_to_bf16(const WinogradKind& kind, int64_t channels) {
     const Tensor w = Tensor::normal({r * r, channels}, rng);
     Tensor v = Tensor::uninit({points, channels}), u = Tensor::uninit({points, channels});
     Tensor sums = Tensor::uninit({points}), y = Tensor::uninit({m * m});
-    kernels::winograd_input(kind, {x.data(), a, a, channels, 0, 0, 1}, TileWords::floats, channels,
-                            v.data());
+    kernels::winograd_input(kind, {x.data(), a, a, channels, 0, 0, 1},
+                            {TileWords::floats, channels, channels}, v.data());
     kernels::winograd_weight(kind, w.data(), 1, channels, channels, u.data());
     for (int64_t p = 0; p < points; ++p) {
       double sum = 0;
@@ -191,6 +192,7 @@ TEST_CASE(
         constexpr int64_t kHeight = 7, kWidth = 6;
         const int64_t tiles = kernels::ceil_div(kWidth, kind.m), pad = kind.r / 2;
         const int64_t border = kind.alpha(), plane = tiles * channels;
+        const TileLayout layout{TileWords::floats, channels, plane};
         Rng rng(8);
         const Tensor image = Tensor::normal({kHeight, kWidth, channels}, rng);
         Tensor wide = Tensor::zeros({kHeight + 2 * border, kWidth + 2 * border, channels});
@@ -213,13 +215,11 @@ TEST_CASE(
               CHECK(got == want);
             };
             both([&](const kernels::TileRow& t,
-                     float* v) { kernels::winograd_input(kind, t, TileWords::floats, plane, v); },
+                     float* v) { kernels::winograd_input(kind, t, layout, v); },
                  row, -pad);
-            both(
-                [&](const kernels::TileRow& t, float* z) {
-                  kernels::winograd_output_grad(kind, t, TileWords::floats, plane, z);
-                },
-                row + pad, 0);
+            both([&](const kernels::TileRow& t,
+                     float* z) { kernels::winograd_output_grad(kind, t, layout, z); },
+                 row + pad, 0);
           }
         }
       }
@@ -248,9 +248,19 @@ TEST_CASE("transformed tiles as words of bfloat16 are the rounded floats") {
           const Tensor image = Tensor::normal({height, width, channels}, rng);
           const kernels::TileRow row{image.data(), height, width, channels, -1, -1, tiles};
           const auto transformed = [&](auto transform, TileWords words) {
-            Tensor v = Tensor::full({points, kernels::tile_floats(words, tiles, channels)}, 7);
-            transform(kind, row, words, v.dim(1), v.data());
-            return v;
+            constexpr int64_t kGap = 3;  // between lines, where nothing may be written
+            const int64_t used = words == TileWords::channel_pairs ? channels / 2 : channels;
+            TileLayout layout{words, used + kGap, 0};
+            const int64_t lines = layout.lines(tiles);
+            layout.plane = lines * layout.line;
+            Tensor v = Tensor::full({points * lines, layout.line}, 7);
+            Tensor dense = Tensor::uninit({points, lines * used});
+            transform(kind, row, layout, v.data());
+            for (int64_t i = 0; i < points * lines; ++i) {
+              std::copy_n(v.data() + i * layout.line, used, dense.data() + i * used);
+              for (int64_t c = used; c < layout.line; ++c) CHECK(v.at({i, c}) == 7);
+            }
+            return dense;
           };
           const auto rounded = [&](const Tensor& v, int64_t point, int64_t tile, int64_t c) {
             const float value = v.at({point, tile * channels + c});
