@@ -72,11 +72,50 @@ struct PoolBand {
 /// Output rows of a band: enough for the input rows that two bands share not to matter.
 constexpr int64_t kBandRows = 8;
 
+/// dx = dy where the maximum was found. A batch norm before the pooling takes its sums from the
+/// blocks, some rows of an image each.
+template <class Tap>
+struct MaxPoolGradient final : Deferred {
+  Tensor dy;
+  std::shared_ptr<Buffer> taps;
+  PoolGeometry g;
+  int64_t images, band;  // rows of a block
+
+  MaxPoolGradient(const Tensor& grad, std::shared_ptr<Buffer> found, const PoolGeometry& geometry)
+      : dy(grad), taps(std::move(found)), g(geometry), images(grad.dim(0)) {
+    constexpr int64_t kFloats = 32 * 1024;  // beside what a visitor reads they stay in L2
+    band = std::clamp<int64_t>(kFloats / std::max<int64_t>(g.w.in * g.channels, 1), 1, g.h.in);
+  }
+
+  int64_t bands() const { return (g.h.in + band - 1) / band; }
+  int64_t blocks() const override { return images * bands(); }
+  void run(float* dx) const override { run_blocks(dx, nullptr); }
+  void run(float* dx, BlockVisitor visit) const override { run_blocks(dx, &visit); }
+
+ private:
+  void run_blocks(float* dx, const BlockVisitor* visit) const {
+    const int64_t line = g.w.in * g.channels, out_image = g.h.out * g.w.out * g.channels;
+    const float* from = dy.data();
+    const Tap* tap = reinterpret_cast<const Tap*>(taps->data());
+    parallel_for(blocks(), 1, [&](Range r) {
+      for (int64_t i = r.begin; i < r.end; ++i) {
+        const int64_t n = i / bands(), first = i % bands() * band;
+        const int64_t last = std::min(first + band, g.h.in);
+        float* to = dx + (n * g.h.in + first) * line;
+        for (int64_t iy = first; iy < last; ++iy) {
+          kernels::max_pool_grad(from + n * out_image, tap + n * out_image, g, iy,
+                                 to + (iy - first) * line);
+        }
+        if (visit) (*visit)({i, (n * g.h.in + first) * g.w.in, (last - first) * g.w.in, to});
+      }
+    });
+  }
+};
+
 template <class Tap>
 Tensor max_pool(const Tensor& x, const PoolGeometry& g, const PoolOptions& o) {
   const int64_t images = x.dim(0);
-  const int64_t in_row = g.w.in * g.channels, out_row = g.w.out * g.channels;
-  const int64_t in_image = g.h.in * in_row, out_image = g.h.out * out_row;
+  const int64_t out_row = g.w.out * g.channels, out_image = g.h.out * out_row;
   Tensor y = Tensor::uninit({images, g.h.out, g.w.out, g.channels});
   std::shared_ptr<Buffer> taps;
   if (grad_enabled() && x.requires_grad()) {
@@ -112,17 +151,8 @@ Tensor max_pool(const Tensor& x, const PoolGeometry& g, const PoolOptions& o) {
   return record(
       "max_pool2d",
       {{"kernel", o.kernel}, {"stride", o.stride}, {"pad", o.pad}, {"ceil_mode", o.ceil_mode}}, y,
-      {x},
-      [g, in_row, in_image, out_image, taps, shape = x.shape()](const Tensor& dy, Needs) -> Grads {
-        Tensor dx = Tensor::uninit(shape);
-        const float* from = dy.data();
-        const Tap* at = reinterpret_cast<const Tap*>(taps->data());
-        float* to = dx.data();
-        for_rows(shape.dim(0), g.h.in, in_row, [&](int64_t n, int64_t iy) {
-          kernels::max_pool_grad(from + n * out_image, at + n * out_image, g, iy,
-                                 to + n * in_image + iy * in_row);
-        });
-        return {dx};
+      {x}, [g, taps, shape = x.shape()](const Tensor& dy, Needs) -> Grads {
+        return {Tensor::deferred(shape, std::make_shared<MaxPoolGradient<Tap>>(dy, taps, g), {dy})};
       });
 }
 
