@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/kernels/ahead.h"
+#include "core/kernels/bf16.h"
 #include "core/scratch.h"
 
 namespace pare::kernels {
@@ -19,6 +20,13 @@ GatherProblem in_words(GatherProblem p, int64_t word) {
   p.group_in = p.in_per_group() == p.channels ? 0 : ceil_div(p.group_in, word);
   p.channels = ceil_div(p.channels, word);
   return p;
+}
+
+/// Few and odd channels would leave every other word of a pixel half empty.
+bool pairs_windows(const GatherProblem& p, Operands operands) {
+  const bool joined = p.tap_w == 1 && p.in_per_group() == p.channels;
+  return operands == Operands::bf16 && joined && p.channels % 2 == 1 &&
+         p.taps_w * p.channels < kShortRun && p.taps_h > 1 && p.reduction() <= kLongWindow;
 }
 
 const GatherKernels* kernels_for(Operands operands) {
@@ -63,9 +71,11 @@ bool GatherProblem::inside() const {
 GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group, Operands how)
     : operands(how),
       source_channels(problem.channels),
-      p(in_words(problem, word_size(operands))),
+      p(in_words(problem, pairs_windows(problem, how) ? 1 : word_size(how))),
       kernels(kernels_for(operands)),
-      panels(make_panels(outputs_per_group, *kernels)) {
+      panels(make_panels(outputs_per_group, *kernels)),
+      paired_windows(pairs_windows(problem, how)),
+      terms(paired_windows ? pairs(p.reduction()) : p.reduction()) {
   const bool inside = p.inside();
   copy = operands != Operands::stored || !inside;
   const int64_t reach_h = (p.taps_h - 1) * p.tap_h + 1, reach_w = (p.taps_w - 1) * p.tap_w + 1;
@@ -96,16 +106,16 @@ GatherPlan::GatherPlan(const GatherProblem& problem, int64_t outputs_per_group, 
       taps.push_back(r * p.tap_h * line + c * p.tap_w * p.channels);
     }
   }
-  windows = joined && run * word_size(operands) < kShortRun && taps.size() > 1 &&
-            p.reduction() <= kLongWindow;
+  windows = paired_windows || (joined && run * word_size(operands) < kShortRun && taps.size() > 1 &&
+                               p.reduction() <= kLongWindow);
   for (int64_t i = 0; i < band_rows; ++i) {
     for (int64_t j = 0; j < band_cols; ++j) {
-      x_pixel.push_back(windows ? (i * band_cols + j) * p.reduction()
+      x_pixel.push_back(windows ? (i * band_cols + j) * terms
                                 : i * p.step_h * line + j * p.step_w * p.channels);
       y_pixel.push_back(i * p.y_row + j * p.y_pixel);
     }
   }
-  x_step = windows ? p.reduction() : p.step_w * p.channels;
+  x_step = windows ? terms : p.step_w * p.channels;
   const bool joined_rows =
       (windows || p.step_h * line == band_cols * x_step) && p.y_row == band_cols * p.y_pixel;
   even = joined_rows ? band_rows * band_cols : band_cols;
@@ -118,7 +128,8 @@ Windows GatherPlan::band_windows(int64_t rows, int64_t cols) const {
           p.step_w * p.channels,
           taps.data(),
           static_cast<int64_t>(taps.size()),
-          run};
+          run,
+          paired_windows ? 2 * terms - p.reduction() : 0};
 }
 
 GatherPlan::Band GatherPlan::band(int64_t index) const {
@@ -147,12 +158,31 @@ BandInput band_input(const GatherPlan& plan, const Source& x, int64_t first, con
       inside = copy_crop_quads(x, code, crop, copied);
       break;
     case Operands::bf16:
-      copy_crop_pairs(x, crop, copied);
+      plan.paired_windows ? copy_crop(x, crop, copied) : copy_crop_pairs(x, crop, copied);
       break;
     default:
       copy_crop(x, crop, copied);
   }
   return {copied, inside};
+}
+
+/// All windows of a band, in pairs if need be.
+void band_windows(const GatherPlan& plan, const float* input, int64_t rows, int64_t cols,
+                  float* to) noexcept {
+  Windows all = plan.band_windows(rows, cols);
+  if (!plan.paired_windows) return copy_windows(input, all, to);
+  constexpr int64_t kFloats = 4096;  // which stay in L1
+  const int64_t some = std::clamp<int64_t>(kFloats / all.length(), 1, cols);
+  Scratch scratch;
+  float* floats = scratch.floats(some * all.length());
+  all.rows = 1;
+  for (int64_t row = 0; row < rows; ++row, input += all.x_row) {
+    for (int64_t col = 0; col < cols; col += some, to += all.cols * plan.terms) {
+      all.cols = std::min(some, cols - col);
+      copy_windows(input + col * all.x_col, all, floats);
+      bf16_channel_pairs(floats, all.cols, all.length(), to);
+    }
+  }
 }
 
 /// How a band's pixels are cut into tiles: along each stretch of pixels at equal distances, unless
@@ -164,8 +194,7 @@ struct Tiles {
 
   Tiles(const GatherPlan& plan, int64_t all, int max_height)
       : pixels(all), stretch(std::min(plan.even, all)), cut(stretch, max_height) {
-    even = stretch == pixels ||
-           (3 * cut.height >= 2 * max_height && plan.p.reduction() <= kLongWindow);
+    even = stretch == pixels || (3 * cut.height >= 2 * max_height && plan.terms <= kLongWindow);
     if (!even) stretch = pixels, cut = TileCut(pixels, max_height);
   }
   int64_t count() const { return pixels / stretch * cut.tiles; }
@@ -213,7 +242,7 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
   PanelEdges edges;
   const float* w = weights.panels;
   const int64_t no_tap = 0;
-  float* windows = plan.windows ? scratch.floats(pixels * p.reduction()) : nullptr;
+  float* windows = plan.windows ? scratch.floats(pixels * plan.terms) : nullptr;
   Ahead ahead;
   const int64_t next_row = in_row + plan.input_rows, next = rows * p.step_h * p.width;
   ahead.add(x.x + (first + next_row * p.width) * plan.source_channels, next * plan.source_channels);
@@ -224,7 +253,7 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
   const int64_t lines = ceil_div(beside.lines(), tiles);
   for (int64_t g = 0; g < groups; ++g) {
     const float* input = in.base + g * p.in_per_group();
-    if (windows) copy_windows(input, plan.band_windows(rows, cols), windows);
+    if (windows) band_windows(plan, input, rows, cols, windows);
     for (const Panel& panel : plan.panels) {
       const int64_t output = g * outputs_per_group + panel.begin;
       edges.fill(weights, output, panel.cols, in.inside);
@@ -232,7 +261,7 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
                       nullptr,
                       windows ? &no_tap : plan.taps.data(),
                       windows ? 1 : static_cast<int64_t>(plan.taps.size()),
-                      windows ? p.reduction() : plan.run,
+                      windows ? plan.terms : plan.run,
                       w,
                       y + output,
                       nullptr,
@@ -250,7 +279,7 @@ void gather_band(const GatherPlan& plan, int64_t band, const Source& x, int64_t 
         kernels.gather(height, panel.vectors, tile);
         beside.fetch(lines);
       });
-      w += panel.vectors * kernels.lanes * p.reduction();
+      w += panel.vectors * kernels.lanes * plan.terms;
     }
   }
 }

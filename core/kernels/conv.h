@@ -100,8 +100,10 @@ struct GatherPlan {
   GatherProblem p;          // a channel is a word of them
   const GatherKernels* kernels;
   std::vector<Panel> panels;
-  bool copy;                     // bands are copied with a halo
-  bool windows;                  // then windows are copied side by side, group by group
+  bool copy;            // bands are copied with a halo
+  bool windows;         // then windows are copied side by side, group by group
+  bool paired_windows;  // and are what is rounded to pairs, since channels would not fill them
+  int64_t terms;        // words of one window, of one group
   int64_t band_rows, band_cols;  // output pixels of one band
   int64_t bands_h, bands_w;
   int64_t input_rows, input_cols;         // pixels of one band's input
@@ -119,7 +121,7 @@ struct GatherPlan {
     int64_t row, col, rows, cols;
   };
   Band band(int64_t index) const;
-  int64_t packed_size() const { return packed_floats(panels, p.reduction(), kernels->lanes); }
+  int64_t packed_size() const { return packed_floats(panels, terms, kernels->lanes); }
 };
 
 /// What a pass multiplies by; all but the panels are indexed by output channel.
@@ -150,6 +152,9 @@ void pack_panel(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t 
 /// Likewise as pairs of channels.
 void pack_panel_pairs(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
                       const Panel& panel, int lanes, float* to) noexcept;
+/// Likewise as pairs of neighbours in a whole window.
+void pack_panel_window_pairs(const PackSource& from, int64_t taps_h, int64_t taps_w,
+                             int64_t channels, const Panel& panel, int lanes, float* to) noexcept;
 /// Likewise as quads of bytes: value * inverse[n]. sums[n] is the sum of output n's integers; false
 /// if a value is not on the grid.
 bool pack_panel_quads(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,

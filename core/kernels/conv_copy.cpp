@@ -147,6 +147,18 @@ void pack_panel_pairs(const PackSource& from, int64_t taps_h, int64_t taps_w, in
   });
 }
 
+void pack_panel_window_pairs(const PackSource& from, int64_t taps_h, int64_t taps_w,
+                             int64_t channels, const Panel& panel, int lanes, float* to) noexcept {
+  const int64_t width = panel.vectors * lanes, terms = taps_h * taps_w * channels;
+  Scratch scratch;
+  float* rows = scratch.floats(terms * width);
+  pack_panel(from, taps_h, taps_w, channels, panel, lanes, rows);
+  for (int64_t k = 0; k < terms; k += 2, to += width) {
+    const float* row = rows + k * width;
+    bf16_row_pairs(row, k + 1 < terms ? row + width : nullptr, width, to);
+  }
+}
+
 bool pack_panel_quads(const PackSource& from, int64_t taps_h, int64_t taps_w, int64_t channels,
                       const Panel& panel, int lanes, const float* inverse, int32_t* sums,
                       float* to) noexcept {

@@ -20,6 +20,7 @@ void CopyWindows(const float* base, const Windows& w, float* to) {
         Map(
             d, to, w.run, [](auto v) HWY_ATTR { return v; }, window + w.taps[t]);
       }
+      for (int64_t k = 0; k < w.padding; ++k) *to++ = 0;
     }
   }
 }

@@ -8,13 +8,13 @@
 namespace pare::kernels {
 
 /// rows x cols pixels, each at base + row * x_row + col * x_col; of each the runs of `run` floats
-/// at the given offsets.
+/// at the given offsets, and then `padding` zeros.
 struct Windows {
   int64_t rows, cols, x_row, x_col;
   const int64_t* taps;
-  int64_t count, run;
+  int64_t count, run, padding = 0;
 
-  int64_t length() const { return count * run; }  // floats of one window
+  int64_t length() const { return count * run + padding; }  // floats of one window
 };
 
 /// to [rows * cols, length]

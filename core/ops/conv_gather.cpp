@@ -38,7 +38,7 @@ void flatten(GatherPass& pass) {
 template <class F>
 void for_each_panel(const GatherPlan& plan, int64_t groups, F&& f) {
   const int64_t panels = static_cast<int64_t>(plan.panels.size());
-  const int64_t k = plan.p.reduction(), lanes = plan.kernels->lanes;
+  const int64_t k = plan.terms, lanes = plan.kernels->lanes;
   parallel_for(groups * panels, 1, [&](Range r) {
     for (int64_t i = r.begin; i < r.end; ++i) {
       const int64_t g = i / panels, index = i % panels;
@@ -60,8 +60,9 @@ PackSource group_weights(const GatherPass& pass, const float* w, int64_t group) 
 Tensor pack(const GatherPlan& plan, const GatherPass& pass, const float* w) {
   Tensor packed = Tensor::uninit({pass.groups * plan.packed_size()});
   float* to = packed.data();
-  const bool pairs = plan.operands == Operands::bf16;
-  const auto pack = pairs ? kernels::pack_panel_pairs : kernels::pack_panel;
+  const auto pack = plan.operands != Operands::bf16 ? kernels::pack_panel
+                    : plan.paired_windows           ? kernels::pack_panel_window_pairs
+                                                    : kernels::pack_panel_pairs;
   for_each_panel(plan, pass.groups, [&](int64_t g, const Panel& panel, int64_t offset) {
     pack(group_weights(pass, w, g), pass.p.taps_h, pass.p.taps_w, pass.p.in_per_group(), panel,
          plan.kernels->lanes, to + offset);

@@ -227,8 +227,9 @@ void run_block(const Summing& work, const Flight& f, const Area& area, float* dw
   const int64_t plane = winograd_plane(area.rows * area.width);
   Scratch scratch;
   float* du = scratch.floats(points * plane);
+  const int64_t some = std::max<int64_t>(kernels::kBlockPixels / plan.batch(0).summands, 1);
   for (int64_t point = 0; point < points; ++point) {
-    work.multiply(f, f.last - f.first, point, area, true, du + point * plane);
+    work.multiply(f, some, point, area, true, du + point * plane);
   }
   for (int64_t n = 0; n < area.rows; ++n) {
     kernels::winograd_weight_grad(plan.kind, du + n * area.width, plane, area.panels[0].cols,
