@@ -192,9 +192,9 @@ struct OuterPlan {
   std::vector<int64_t> taps;       // and their offsets
 };
 
-/// dw [out, kernel_h, kernel_w, in/groups] += the gradient of images [first, last), restricted to
-/// the output channels [out_begin, out_end) of each group; db [out] += all of its sums if out_begin
-/// is 0, unless null.
+/// dw [out, kernel_h, kernel_w, in/groups] = the gradient of images [first, last), of which there
+/// must be one with outputs, restricted to the output channels [out_begin, out_end) of each group;
+/// db [out] += all of its sums if out_begin is 0, unless null.
 void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, int64_t first,
                      int64_t last, int64_t out_begin, int64_t out_end, float* dw,
                      float* db) noexcept;

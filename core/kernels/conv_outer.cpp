@@ -76,7 +76,7 @@ Block in_pairs(const OuterPlan& plan, const Block& b, int64_t input_rows, int64_
 
 /// All tiles of one group, for its output channels [begin, end).
 void outer_group(const OuterPlan& plan, const Block& b, int64_t group, int64_t begin, int64_t end,
-                 float* dw, Ahead& ahead) noexcept {
+                 bool add, float* dw, Ahead& ahead) noexcept {
   const ConvShape& s = plan.s;
   const int64_t channel = group * (s.out / s.groups) + begin;
   const int64_t dw_row = s.kernel_h * s.kernel_w * (s.in / s.groups);
@@ -86,7 +86,7 @@ void outer_group(const OuterPlan& plan, const Block& b, int64_t group, int64_t b
   for (int64_t i = 0; i < b.lines(); ++i) {
     lines[i] = x + i / b.rows * b.x_image + i % b.rows * x_line;
   }
-  OuterBlock block{b.lines(), lines, x_pixel, b.cols, dy, s.out, end - begin};
+  OuterBlock block{b.lines(), lines, x_pixel, b.cols, dy, s.out, end - begin, add};
   Scratch scratch;
   if (plan.windows) {
     const int64_t pixels = b.lines() * b.cols;
@@ -154,6 +154,7 @@ void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, in
   // Pairs of pixels are a copy themselves.
   const bool copy = plan.copy && !(plan.flat && plan.bf16 && x.stored());
   float* copied = copy ? scratch.floats(plan.block_images * x_image + kMaxPanel) : nullptr;
+  bool add = false;  // the first block begins dw
   const auto add_block = [&](int64_t image, int64_t row, int64_t col) {
     Block b{copied,
             x_image,
@@ -175,7 +176,9 @@ void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, in
     Ahead ahead = next_block(plan, b, x.x + (pixel + read) * s.in);
     Scratch pairs;
     if (plan.bf16) b = in_pairs(plan, b, input_rows(b.rows), used, pairs);
-    for (int64_t g = 0; g < s.groups; ++g) outer_group(plan, b, g, out_begin, out_end, dw, ahead);
+    for (int64_t g = 0; g < s.groups; ++g)
+      outer_group(plan, b, g, out_begin, out_end, add, dw, ahead);
+    add = true;
   };
   for (int64_t image = 0; image < images; image += plan.block_images) {
     for (int64_t row = 0; row < rows; row += plan.block_rows) {

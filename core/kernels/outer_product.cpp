@@ -9,12 +9,6 @@ namespace pare::kernels {
 
 namespace {
 
-/// Pixels to be read in place: so narrow that a block of them fits L1, or an odd number of cache
-/// lines apart or none at all, so that they spread over all sets.
-bool spread(int64_t pixel) {
-  return pixel <= 64 || pixel % Ahead::kLine != 0 || pixel / Ahead::kLine % 2 == 1;
-}
-
 /// Rows of dw from which on a strip of x is read often enough to be worth its copy.
 constexpr int64_t kManyRows = 32;
 

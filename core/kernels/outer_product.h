@@ -20,6 +20,16 @@ struct Panel;
 /// Pixels of one block: a strip of each side stays in L1.
 inline constexpr int64_t kBlockPixels = 128;
 
+/// Pixels to be read in place: so narrow that a block of them fits L1, or an odd number of cache
+/// lines apart or none at all, so that they spread over all sets.
+constexpr bool spread(int64_t pixel) {
+  return pixel <= 64 || pixel % Ahead::kLine != 0 || pixel / Ahead::kLine % 2 == 1;
+}
+/// Floats from pixel to pixel for who lays them out anyway.
+constexpr int64_t spread_pixel(int64_t channels) {
+  return spread(channels) ? channels : channels + Ahead::kLine;
+}
+
 /// Both sides of a block. A vector may be read up to a panel behind the last column of x.
 /// (No two neighbours here are neighbours in OuterTile: copied as one vector they would wait until
 /// both, and all that was stored before, have left the store buffer, which was a hundredth of a

@@ -19,6 +19,7 @@
 
 #include "core/kernels/ahead.h"
 #include "core/kernels/conv.h"
+#include "core/kernels/outer_product.h"
 
 namespace pare::kernels {
 
@@ -117,7 +118,7 @@ struct WinogradPlan {
   /// tiles. Tiles of many channels lie an odd number of cache lines apart, and need not be copied
   /// to keep out of each other's way.
   TileLayout summands(int64_t of, int64_t lines) const {
-    const int64_t line = of <= 64 ? of : winograd_plane(of);
+    const int64_t line = spread_pixel(of);
     return {kind.bf16 ? TileWords::tile_pairs : TileWords::floats, line,
             winograd_plane(lines * line)};
   }

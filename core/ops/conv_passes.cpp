@@ -118,7 +118,11 @@ Tensor direct_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor&
   const WeightGradientCut cut(s, std::max<int64_t>(n, 1));
   const bool depthwise = is_depthwise(s);
   const int64_t parts = depthwise ? 1 : cut.parts;
-  Tensor dw = Tensor::zeros({cut.shards, n});
+  if (dy.numel() == 0) {
+    if (db) *db = Tensor::zeros({s.out});
+    return Tensor::zeros(dw_shape);
+  }
+  Tensor dw = depthwise ? Tensor::zeros({cut.shards, n}) : Tensor::uninit({cut.shards, n});
   Tensor db_shards = db ? Tensor::zeros({cut.shards, s.out}) : Tensor{};
   const auto pending = depthwise ? nullptr : x.pending();  // the source points into it
   const kernels::Source source = depthwise ? kernels::Source{x.data()} : source_of(x);
