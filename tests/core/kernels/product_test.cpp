@@ -20,13 +20,13 @@ Tensor normal(int64_t n, uint64_t seed) {
   return Tensor::normal({n}, rng);
 }
 
-/// Largest difference from x w in double, and that nothing behind y was written.
+/// Largest difference from x w, or x w + 7, in double, and that nothing behind y was written.
 double gap(const Product& p, int64_t width, const Tensor& y) {
   double worst = 0;
   for (int64_t m = 0; m < p.rows; ++m) {
     for (int64_t n = 0; n < width; ++n) {
-      double sum = 0;
-      for (int64_t k = 0; k < p.run; ++k) sum += double{p.x[m * p.run + k]} * p.w[k * width + n];
+      double sum = p.add ? 7 : 0;
+      for (int64_t k = 0; k < p.run; ++k) sum += double{p.x[m * p.x_row + k]} * p.w[k * width + n];
       worst = std::max(worst, std::abs(sum - y.data()[m * width + n]));
     }
   }
@@ -50,11 +50,18 @@ TEST_CASE("product: any number of rows, inputs and vectors, on every ISA") {
           CAPTURE(vectors);
           CAPTURE(run);
           CAPTURE(rows);
-          const Tensor x = normal(rows * run, 1), w = normal(run * width, 2);
-          Tensor y = Tensor::full({rows * width + kernels.lanes}, 7);
-          const Product p{x.data(), run, w.data(), y.data(), rows, run, vectors, w.data()};
-          kernels.product(p);
-          CHECK(gap(p, width, y) < 4e-6 * std::sqrt(static_cast<double>(run)));
+          for (int64_t x_row : {run, run + 5}) {
+            for (bool add : {false, true}) {
+              CAPTURE(x_row);
+              CAPTURE(add);
+              const Tensor x = normal(rows * x_row, 1), w = normal(run * width, 2);
+              Tensor y = Tensor::full({rows * width + kernels.lanes}, 7);
+              const Product p{x.data(), x_row,   w.data(), y.data(), rows,
+                              run,      vectors, w.data(), add};
+              kernels.product(p);
+              CHECK(gap(p, width, y) < 4e-6 * std::sqrt(static_cast<double>(run)));
+            }
+          }
         }
       }
     }
