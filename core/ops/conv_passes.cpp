@@ -24,7 +24,7 @@ bool is_depthwise(const ConvShape& s) {
 /// Images are cut into a fixed number of shards, output channels into a fixed number of parts: by
 /// shape alone, so the sums are the same for any number of threads.
 struct WeightGradientCut {
-  static constexpr int64_t kItems = 16, kMaxBytes = 16 << 20;
+  static constexpr int64_t kItems = 12, kMaxBytes = 16 << 20;
   int64_t shards, parts, part;  // part: output channels of one part
 
   WeightGradientCut(const ConvShape& s, int64_t dw_numel) {
