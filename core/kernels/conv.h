@@ -27,6 +27,7 @@
 #include "core/kernels/quads.h"
 #include "core/kernels/source.h"
 #include "core/kernels/windows.h"
+#include "core/parallel.h"
 
 namespace pare::kernels {
 
@@ -194,9 +195,11 @@ struct OuterPlan {
 
 /// dw [out, kernel_h, kernel_w, in/groups] = the gradient of images [first, last), of which there
 /// must be one with outputs, restricted to the output channels [out_begin, out_end) of each group;
-/// db [out] += all of its sums if out_begin is 0, unless null.
-void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, int64_t first,
-                     int64_t last, int64_t out_begin, int64_t out_end, float* dw,
+/// db [out] += all of its sums if out_begin is 0, unless null. Before it reads pixels
+/// [first, first + count) of dy it comes to them.
+using ComeTo = FunctionRef<void(int64_t first, int64_t count)>;
+void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, ComeTo come_to,
+                     int64_t first, int64_t last, int64_t out_begin, int64_t out_end, float* dw,
                      float* db) noexcept;
 
 inline constexpr int kMaxPanel = 48;  // floats of the widest panel of any ISA

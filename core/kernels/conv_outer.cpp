@@ -136,8 +136,8 @@ OuterPlan::OuterPlan(const ConvShape& shape, Operands operands)
   panels = make_panels(windows ? window : tap_run, *kernels);
 }
 
-void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, int64_t first,
-                     int64_t last, int64_t out_begin, int64_t out_end, float* dw,
+void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, ComeTo come_to,
+                     int64_t first, int64_t last, int64_t out_begin, int64_t out_end, float* dw,
                      float* db) noexcept {
   const ConvShape& s = plan.s;
   // 1x1: the images are one row of pixels.
@@ -156,12 +156,14 @@ void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, in
   float* copied = copy ? scratch.floats(plan.block_images * x_image + kMaxPanel) : nullptr;
   bool add = false;  // the first block begins dw
   const auto add_block = [&](int64_t image, int64_t row, int64_t col) {
+    const int64_t out_pixel = (first + image) * s.out_h() * s.out_w() + row * line + col;
     Block b{copied,
             x_image,
-            dy + ((first + image) * s.out_h() * s.out_w() + row * line + col) * s.out,
+            dy + out_pixel * s.out,
             std::min(plan.block_images, images - image),
             std::min(plan.block_rows, rows - row),
             std::min(plan.block_cols, line - col)};
+    come_to(out_pixel, b.lines() * b.cols);
     const int64_t in_row = row * s.stride_h - s.pad_h, in_col = col * s.stride_w - s.pad_w;
     const int64_t used = (b.cols - 1) * s.stride_w + (s.kernel_w - 1) * s.dilation_w + 1;
     const int64_t pixel = (first + image) * s.height * s.width;

@@ -126,7 +126,9 @@ Tensor direct_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor&
   Tensor db_shards = db ? Tensor::zeros({cut.shards, s.out}) : Tensor{};
   const auto pending = depthwise ? nullptr : x.pending();  // the source points into it
   const kernels::Source source = depthwise ? kernels::Source{x.data()} : source_of(x);
-  const float* pdy = dy.data();
+  if (parts > 1 || depthwise) dy.data();  // which each part reads
+  const RowWalk walk(dy);
+  const float* pdy = walk.data();
   float *pdw = dw.data(), *pdb = db ? db_shards.data() : nullptr;
   const bool bf16 = precision() == Precision::bf16 && worth_rounding(s);
   const kernels::OuterPlan plan(s, bf16              ? kernels::Operands::bf16
@@ -143,8 +145,9 @@ Tensor direct_weight_gradient(const ConvShape& s, const Tensor& x, const Tensor&
                                            shard_db);
       } else {
         const int64_t end = std::min(begin + cut.part, s.out / s.groups);
-        kernels::weight_gradient(plan, source, pdy, first, last, begin, end, pdw + shard * n,
-                                 shard_db);
+        kernels::weight_gradient(
+            plan, source, pdy, [&](int64_t pixel, int64_t count) { walk.come_to(pixel, count); },
+            first, last, begin, end, pdw + shard * n, shard_db);
       }
     }
   });
