@@ -20,42 +20,54 @@ using D = hn::ScalableTag<float>;
 using DI = hn::RebindToSigned<D>;
 using V = hn::Vec<D>;
 
-/// f(c, width) for every vector of channels; width is less than a vector for the last one only.
+/// A vector of channels: a whole one, without a look at how many there are, or the last ones.
+struct WholeVector {
+  HWY_INLINE V load(const float* p) const { return hn::LoadU(D(), p); }
+  HWY_INLINE void store(V v, float* p) const { hn::StoreU(v, D(), p); }
+  template <class T>
+  HWY_INLINE hn::Vec<DI> load_taps(const T* p) const {
+    const hn::Rebind<T, DI> dt;
+    if constexpr (sizeof(T) == 1) {
+      return hn::PromoteTo(DI(), hn::LoadU(dt, p));
+    } else {
+      return hn::LoadU(dt, p);
+    }
+  }
+  template <class T>
+  HWY_INLINE void store_taps(hn::Vec<DI> v, T* p) const {
+    const hn::Rebind<T, DI> dt;
+    if constexpr (sizeof(T) == 1) {
+      hn::StoreU(hn::DemoteTo(dt, v), dt, p);
+    } else {
+      hn::StoreU(v, dt, p);
+    }
+  }
+};
+struct PartVector {
+  size_t count;
+  HWY_INLINE V load(const float* p) const { return LoadFirst(D(), p, count); }
+  HWY_INLINE void store(V v, float* p) const { StoreFirst(v, D(), p, count); }
+  template <class T>
+  HWY_INLINE hn::Vec<DI> load_taps(const T* p) const {
+    HWY_ALIGN T lanes[HWY_LANES(float)] = {};
+    std::copy_n(p, std::min(count, std::size(lanes)), lanes);
+    return WholeVector().load_taps(lanes);
+  }
+  template <class T>
+  HWY_INLINE void store_taps(hn::Vec<DI> v, T* p) const {
+    HWY_ALIGN T lanes[HWY_LANES(float)];
+    WholeVector().store_taps(v, lanes);
+    std::copy_n(lanes, std::min(count, std::size(lanes)), p);
+  }
+};
+
+/// f(lane, c) for every vector of channels.
 template <class F>
-HWY_INLINE void ForChannels(D d, int64_t channels, F f) {
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+HWY_INLINE void ForChannels(int64_t channels, F f) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(D()));
   int64_t c = 0;
-  for (; c + lanes <= channels; c += lanes) f(c, static_cast<size_t>(lanes));
-  if (c < channels) f(c, static_cast<size_t>(channels - c));
-}
-
-template <class T>
-HWY_INLINE hn::Vec<DI> LoadTaps(DI di, const T* p, size_t count) {
-  const hn::Rebind<T, DI> dt;
-  HWY_ALIGN T lanes[HWY_LANES(float)] = {};
-  if (count < hn::Lanes(di)) {
-    std::copy(p, p + count, lanes);
-    p = lanes;
-  }
-  if constexpr (sizeof(T) == 1) {
-    return hn::PromoteTo(di, hn::LoadU(dt, p));
-  } else {
-    return hn::LoadU(dt, p);
-  }
-}
-
-template <class T>
-HWY_INLINE void StoreTaps(DI di, hn::Vec<DI> v, T* p, size_t count) {
-  const hn::Rebind<T, DI> dt;
-  HWY_ALIGN T lanes[HWY_LANES(float)];
-  const bool whole = count == hn::Lanes(di);
-  T* to = whole ? p : lanes;
-  if constexpr (sizeof(T) == 1) {
-    hn::StoreU(hn::DemoteTo(dt, v), dt, to);
-  } else {
-    hn::StoreU(v, dt, to);
-  }
-  if (!whole) std::copy(lanes, lanes + count, p);
+  for (; c + lanes <= channels; c += lanes) f(WholeVector(), c);
+  if (c < channels) f(PartVector{static_cast<size_t>(channels - c)}, c);
 }
 
 template <class T>
@@ -68,22 +80,22 @@ HWY_INLINE void MaxRow(const float* image, const PoolGeometry& g, int64_t oy, fl
     const auto columns = g.w.inputs(ox);
     const int64_t left = ox * g.w.stride - g.w.pad;
     const int64_t first = (rows.begin - top) * g.w.kernel + columns.begin - left;
-    ForChannels(d, g.channels, [&](int64_t c, size_t width) HWY_ATTR {
+    ForChannels(g.channels, [&](auto lane, int64_t c) HWY_ATTR {
       V best = hn::Set(d, -std::numeric_limits<float>::infinity());
       auto at = hn::Set(di, static_cast<int32_t>(first));
       for (int64_t iy = rows.begin; iy < rows.end; ++iy) {
         const float* p = image + (iy * g.w.in + columns.begin) * g.channels + c;
         int32_t k = static_cast<int32_t>((iy - top) * g.w.kernel + columns.begin - left);
         for (int64_t ix = columns.begin; ix < columns.end; ++ix, ++k, p += g.channels) {
-          const V v = LoadFirst(d, p, width);
+          const V v = lane.load(p);
           // v > best or v is NaN; but nothing follows a NaN.
           const auto larger = hn::AndNot(hn::IsNaN(best), hn::Not(hn::Le(v, best)));
           best = hn::IfThenElse(larger, v, best);
           at = hn::IfThenElse(hn::RebindMask(di, larger), hn::Set(di, k), at);
         }
       }
-      StoreFirst(best, d, y + c, width);
-      if (tap) StoreTaps(di, at, tap + ox * g.channels + c, width);
+      lane.store(best, y + c);
+      if (tap) lane.store_taps(at, tap + ox * g.channels + c);
     });
   }
 }
@@ -94,22 +106,24 @@ HWY_INLINE void MaxGradRow(const float* dy, const T* tap, const PoolGeometry& g,
   const D d;
   const DI di;
   const auto rows = g.h.windows(iy);
+  PoolAxis::Span columns{0, 0};  // windows(ix), without its divisions
   for (int64_t ix = 0; ix < g.w.in; ++ix, dx += g.channels) {
-    const auto columns = g.w.windows(ix);
-    ForChannels(d, g.channels, [&](int64_t c, size_t width) HWY_ATTR {
+    const int64_t at = ix + g.w.pad;
+    while (columns.begin * g.w.stride + g.w.kernel <= at) ++columns.begin;
+    while (columns.end < g.w.out && columns.end * g.w.stride <= at) ++columns.end;
+    ForChannels(g.channels, [&](auto lane, int64_t c) HWY_ATTR {
       V sum = hn::Zero(d);
       for (int64_t oy = rows.begin; oy < rows.end; ++oy) {
         const int64_t row = (iy + g.h.pad - oy * g.h.stride) * g.w.kernel;
         for (int64_t ox = columns.begin; ox < columns.end; ++ox) {
           const int64_t k = row + ix + g.w.pad - ox * g.w.stride;
           const int64_t o = (oy * g.w.out + ox) * g.channels + c;
-          const auto mine =
-              hn::Eq(LoadTaps(di, tap + o, width), hn::Set(di, static_cast<int32_t>(k)));
-          const V v = LoadFirst(d, dy + o, width);
+          const auto mine = hn::Eq(lane.load_taps(tap + o), hn::Set(di, static_cast<int32_t>(k)));
+          const V v = lane.load(dy + o);
           sum = hn::Add(sum, hn::IfThenElseZero(hn::RebindMask(d, mine), v));
         }
       }
-      StoreFirst(sum, d, dx + c, width);
+      lane.store(sum, dx + c);
     });
   }
 }
@@ -190,15 +204,15 @@ void AvgRow(const float* image, const PoolGeometry& g, bool include_pad, int64_t
     const auto columns = g.w.inputs(ox);
     const int64_t counted = g.h.counted(oy, include_pad) * g.w.counted(ox, include_pad);
     const V divisor = hn::Set(d, static_cast<float>(counted));
-    ForChannels(d, g.channels, [&](int64_t c, size_t width) HWY_ATTR {
+    ForChannels(g.channels, [&](auto lane, int64_t c) HWY_ATTR {
       V sum = hn::Zero(d);
       for (int64_t iy = rows.begin; iy < rows.end; ++iy) {
         const float* p = image + (iy * g.w.in + columns.begin) * g.channels + c;
         for (int64_t ix = columns.begin; ix < columns.end; ++ix, p += g.channels) {
-          sum = hn::Add(sum, LoadFirst(d, p, width));
+          sum = hn::Add(sum, lane.load(p));
         }
       }
-      StoreFirst(hn::Div(sum, divisor), d, y + c, width);
+      lane.store(hn::Div(sum, divisor), y + c);
     });
   }
 }
@@ -209,16 +223,16 @@ void AvgGradRow(const float* dy, const PoolGeometry& g, bool include_pad, int64_
   if (AlongRow(g, include_pad)) return AvgAlongRow<false>(dy, rows, g, dx);
   for (int64_t ix = 0; ix < g.w.in; ++ix, dx += g.channels) {
     const auto columns = g.w.windows(ix);
-    ForChannels(d, g.channels, [&](int64_t c, size_t width) HWY_ATTR {
+    ForChannels(g.channels, [&](auto lane, int64_t c) HWY_ATTR {
       V sum = hn::Zero(d);
       for (int64_t oy = rows.begin; oy < rows.end; ++oy) {
         for (int64_t ox = columns.begin; ox < columns.end; ++ox) {
           const int64_t counted = g.h.counted(oy, include_pad) * g.w.counted(ox, include_pad);
-          const V v = LoadFirst(d, dy + (oy * g.w.out + ox) * g.channels + c, width);
+          const V v = lane.load(dy + (oy * g.w.out + ox) * g.channels + c);
           sum = hn::Add(sum, hn::Div(v, hn::Set(d, static_cast<float>(counted))));
         }
       }
-      StoreFirst(sum, d, dx + c, width);
+      lane.store(sum, dx + c);
     });
   }
 }
