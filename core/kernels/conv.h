@@ -193,11 +193,12 @@ struct OuterPlan {
   std::vector<int64_t> taps;       // and their offsets
 };
 
+/// Told of pixels [first, first + count) of dy before they are read.
+using ComeTo = FunctionRef<void(int64_t first, int64_t count)>;
+
 /// dw [out, kernel_h, kernel_w, in/groups] = the gradient of images [first, last), of which there
 /// must be one with outputs, restricted to the output channels [out_begin, out_end) of each group;
-/// db [out] += all of its sums if out_begin is 0, unless null. Before it reads pixels
-/// [first, first + count) of dy it comes to them.
-using ComeTo = FunctionRef<void(int64_t first, int64_t count)>;
+/// db [out] += all of its sums if out_begin is 0, unless null.
 void weight_gradient(const OuterPlan& plan, const Source& x, const float* dy, ComeTo come_to,
                      int64_t first, int64_t last, int64_t out_begin, int64_t out_end, float* dw,
                      float* db) noexcept;
