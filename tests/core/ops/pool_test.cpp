@@ -81,7 +81,8 @@ const std::vector<PoolOptions> kOptions = {
 }  // namespace
 
 TEST_CASE("max and average pooling follow their definition") {
-  for (const Shape& shape : {Shape{2, 8, 8, 3}, Shape{1, 7, 10, 16}, Shape{2, 5, 6, 21}}) {
+  for (const Shape& shape :
+       {Shape{2, 8, 8, 3}, Shape{1, 7, 10, 16}, Shape{2, 5, 6, 21}, Shape{2, 21, 13, 320}}) {
     for (size_t i = 0; i < kOptions.size(); ++i) {
       CAPTURE(shape);
       CAPTURE(i);
