@@ -54,6 +54,29 @@ HWY_INLINE void StoreFirst(hn::Vec<D> v, D d, float* p, size_t count) {
   StoreTail(v, d, p, count);
 }
 
+/// A vector of a row of floats: a whole one, without a look at how many lanes are in use, or the
+/// last.
+struct WholeVector {
+  using D = hn::ScalableTag<float>;
+  HWY_INLINE hn::Vec<D> load(const float* p) const { return hn::LoadU(D(), p); }
+  HWY_INLINE void store(hn::Vec<D> v, float* p) const { hn::StoreU(v, D(), p); }
+};
+struct PartVector {
+  using D = hn::ScalableTag<float>;
+  size_t count;
+  HWY_INLINE hn::Vec<D> load(const float* p) const { return LoadTail(D(), p, count); }
+  HWY_INLINE void store(hn::Vec<D> v, float* p) const { StoreTail(v, D(), p, count); }
+};
+
+/// f(vector, where it begins) for all vectors of n floats.
+template <class F>
+HWY_INLINE void ForVectors(int64_t n, F f) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(hn::ScalableTag<float>()));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) f(WholeVector(), i);
+  if (i < n) f(PartVector{static_cast<size_t>(n - i)}, i);
+}
+
 /// y[i] = f(in[i] ...). y may be one of the inputs.
 template <class D, class F, class... In>
 HWY_INLINE void Map(D d, float* y, int64_t n, F f, const In*... in) {

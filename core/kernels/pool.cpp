@@ -20,54 +20,36 @@ using D = hn::ScalableTag<float>;
 using DI = hn::RebindToSigned<D>;
 using V = hn::Vec<D>;
 
-/// A vector of channels: a whole one, without a look at how many there are, or the last ones.
-struct WholeVector {
-  HWY_INLINE V load(const float* p) const { return hn::LoadU(D(), p); }
-  HWY_INLINE void store(V v, float* p) const { hn::StoreU(v, D(), p); }
-  template <class T>
-  HWY_INLINE hn::Vec<DI> load_taps(const T* p) const {
-    const hn::Rebind<T, DI> dt;
-    if constexpr (sizeof(T) == 1) {
-      return hn::PromoteTo(DI(), hn::LoadU(dt, p));
-    } else {
-      return hn::LoadU(dt, p);
-    }
+template <class T>
+HWY_INLINE hn::Vec<DI> LoadTaps(WholeVector, const T* p) {
+  const hn::Rebind<T, DI> dt;
+  if constexpr (sizeof(T) == 1) {
+    return hn::PromoteTo(DI(), hn::LoadU(dt, p));
+  } else {
+    return hn::LoadU(dt, p);
   }
-  template <class T>
-  HWY_INLINE void store_taps(hn::Vec<DI> v, T* p) const {
-    const hn::Rebind<T, DI> dt;
-    if constexpr (sizeof(T) == 1) {
-      hn::StoreU(hn::DemoteTo(dt, v), dt, p);
-    } else {
-      hn::StoreU(v, dt, p);
-    }
-  }
-};
-struct PartVector {
-  size_t count;
-  HWY_INLINE V load(const float* p) const { return LoadFirst(D(), p, count); }
-  HWY_INLINE void store(V v, float* p) const { StoreFirst(v, D(), p, count); }
-  template <class T>
-  HWY_INLINE hn::Vec<DI> load_taps(const T* p) const {
-    HWY_ALIGN T lanes[HWY_LANES(float)] = {};
-    std::copy_n(p, std::min(count, std::size(lanes)), lanes);
-    return WholeVector().load_taps(lanes);
-  }
-  template <class T>
-  HWY_INLINE void store_taps(hn::Vec<DI> v, T* p) const {
-    HWY_ALIGN T lanes[HWY_LANES(float)];
-    WholeVector().store_taps(v, lanes);
-    std::copy_n(lanes, std::min(count, std::size(lanes)), p);
-  }
-};
+}
+template <class T>
+HWY_INLINE hn::Vec<DI> LoadTaps(PartVector part, const T* p) {
+  HWY_ALIGN T lanes[HWY_LANES(float)] = {};
+  std::copy_n(p, std::min(part.count, std::size(lanes)), lanes);
+  return LoadTaps(WholeVector(), lanes);
+}
 
-/// f(lane, c) for every vector of channels.
-template <class F>
-HWY_INLINE void ForChannels(int64_t channels, F f) {
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(D()));
-  int64_t c = 0;
-  for (; c + lanes <= channels; c += lanes) f(WholeVector(), c);
-  if (c < channels) f(PartVector{static_cast<size_t>(channels - c)}, c);
+template <class T>
+HWY_INLINE void StoreTaps(WholeVector, hn::Vec<DI> v, T* p) {
+  const hn::Rebind<T, DI> dt;
+  if constexpr (sizeof(T) == 1) {
+    hn::StoreU(hn::DemoteTo(dt, v), dt, p);
+  } else {
+    hn::StoreU(v, dt, p);
+  }
+}
+template <class T>
+HWY_INLINE void StoreTaps(PartVector part, hn::Vec<DI> v, T* p) {
+  HWY_ALIGN T lanes[HWY_LANES(float)];
+  StoreTaps(WholeVector(), v, lanes);
+  std::copy_n(lanes, std::min(part.count, std::size(lanes)), p);
 }
 
 template <class T>
@@ -80,7 +62,7 @@ HWY_INLINE void MaxRow(const float* image, const PoolGeometry& g, int64_t oy, fl
     const auto columns = g.w.inputs(ox);
     const int64_t left = ox * g.w.stride - g.w.pad;
     const int64_t first = (rows.begin - top) * g.w.kernel + columns.begin - left;
-    ForChannels(g.channels, [&](auto lane, int64_t c) HWY_ATTR {
+    ForVectors(g.channels, [&](auto lane, int64_t c) HWY_ATTR {
       V best = hn::Set(d, -std::numeric_limits<float>::infinity());
       auto at = hn::Set(di, static_cast<int32_t>(first));
       for (int64_t iy = rows.begin; iy < rows.end; ++iy) {
@@ -95,7 +77,7 @@ HWY_INLINE void MaxRow(const float* image, const PoolGeometry& g, int64_t oy, fl
         }
       }
       lane.store(best, y + c);
-      if (tap) lane.store_taps(at, tap + ox * g.channels + c);
+      if (tap) StoreTaps(lane, at, tap + ox * g.channels + c);
     });
   }
 }
@@ -111,14 +93,14 @@ HWY_INLINE void MaxGradRow(const float* dy, const T* tap, const PoolGeometry& g,
     const int64_t at = ix + g.w.pad;
     while (columns.begin * g.w.stride + g.w.kernel <= at) ++columns.begin;
     while (columns.end < g.w.out && columns.end * g.w.stride <= at) ++columns.end;
-    ForChannels(g.channels, [&](auto lane, int64_t c) HWY_ATTR {
+    ForVectors(g.channels, [&](auto lane, int64_t c) HWY_ATTR {
       V sum = hn::Zero(d);
       for (int64_t oy = rows.begin; oy < rows.end; ++oy) {
         const int64_t row = (iy + g.h.pad - oy * g.h.stride) * g.w.kernel;
         for (int64_t ox = columns.begin; ox < columns.end; ++ox) {
           const int64_t k = row + ix + g.w.pad - ox * g.w.stride;
           const int64_t o = (oy * g.w.out + ox) * g.channels + c;
-          const auto mine = hn::Eq(lane.load_taps(tap + o), hn::Set(di, static_cast<int32_t>(k)));
+          const auto mine = hn::Eq(LoadTaps(lane, tap + o), hn::Set(di, static_cast<int32_t>(k)));
           const V v = lane.load(dy + o);
           sum = hn::Add(sum, hn::IfThenElseZero(hn::RebindMask(d, mine), v));
         }
@@ -204,7 +186,7 @@ void AvgRow(const float* image, const PoolGeometry& g, bool include_pad, int64_t
     const auto columns = g.w.inputs(ox);
     const int64_t counted = g.h.counted(oy, include_pad) * g.w.counted(ox, include_pad);
     const V divisor = hn::Set(d, static_cast<float>(counted));
-    ForChannels(g.channels, [&](auto lane, int64_t c) HWY_ATTR {
+    ForVectors(g.channels, [&](auto lane, int64_t c) HWY_ATTR {
       V sum = hn::Zero(d);
       for (int64_t iy = rows.begin; iy < rows.end; ++iy) {
         const float* p = image + (iy * g.w.in + columns.begin) * g.channels + c;
@@ -223,7 +205,7 @@ void AvgGradRow(const float* dy, const PoolGeometry& g, bool include_pad, int64_
   if (AlongRow(g, include_pad)) return AvgAlongRow<false>(dy, rows, g, dx);
   for (int64_t ix = 0; ix < g.w.in; ++ix, dx += g.channels) {
     const auto columns = g.w.windows(ix);
-    ForChannels(g.channels, [&](auto lane, int64_t c) HWY_ATTR {
+    ForVectors(g.channels, [&](auto lane, int64_t c) HWY_ATTR {
       V sum = hn::Zero(d);
       for (int64_t oy = rows.begin; oy < rows.end; ++oy) {
         for (int64_t ox = columns.begin; ox < columns.end; ++ox) {

@@ -152,30 +152,13 @@ HWY_INLINE void WeightGradLine(const Vf (&u)[A], Vf (&g)[R]) {
   }
 }
 
-/// Vectors of channels: whole ones without a look at how many lanes are in use.
-struct WholeVector {
-  HWY_INLINE Vf load(const float* p) const { return hn::LoadU(D(), p); }
-  HWY_INLINE void store(Vf v, float* p) const { hn::StoreU(v, D(), p); }
-  HWY_INLINE void store(hn::Vec<Halves> v, uint16_t* p) const { hn::StoreU(v, Halves(), p); }
-};
-struct PartVector {
-  size_t count;
-  HWY_INLINE Vf load(const float* p) const { return LoadTail(D(), p, count); }
-  HWY_INLINE void store(Vf v, float* p) const { StoreTail(v, D(), p, count); }
-  HWY_INLINE void store(hn::Vec<Halves> v, uint16_t* p) const {
-    HWY_ALIGN uint16_t all[HWY_LANES(float)];
-    hn::StoreU(v, Halves(), all);
-    std::memcpy(p, all, count * sizeof(uint16_t));
-  }
-};
-
-/// f(lane, first channel)
-template <class F>
-HWY_INLINE void ForChannels(int64_t channels, F f) {
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(D()));
-  int64_t c = 0;
-  for (; c + lanes <= channels; c += lanes) f(WholeVector(), c);
-  if (c < channels) f(PartVector{static_cast<size_t>(channels - c)}, c);
+HWY_INLINE void StoreHalves(WholeVector, hn::Vec<Halves> v, uint16_t* p) {
+  hn::StoreU(v, Halves(), p);
+}
+HWY_INLINE void StoreHalves(PartVector part, hn::Vec<Halves> v, uint16_t* p) {
+  HWY_ALIGN uint16_t all[HWY_LANES(float)];
+  hn::StoreU(v, Halves(), all);
+  std::memcpy(p, all, part.count * sizeof(uint16_t));
 }
 
 /// rows[i] = (L x)[i] for an N x N block x(i, j).
@@ -294,7 +277,7 @@ HWY_INLINE void ForTiles(const TileRow& row, int step, F f) {
     const Inside<S> cols{row.col + t * step, row.width};
     const float* corner = row.image + row.row * line + cols.at * row.channels;
     const bool whole = rows.all() && cols.all();
-    ForChannels(row.channels, [&](auto lane, int64_t c) HWY_ATTR {
+    ForVectors(row.channels, [&](auto lane, int64_t c) HWY_ATTR {
       const auto place = [&](int i, int j)
                              HWY_ATTR { return corner + (i * line + j * row.channels + c); };
       for (int i = S; i < S + step; ++i) {
@@ -320,7 +303,7 @@ HWY_INLINE void ForTwoTiles(const TileRow& row, int step, F f) {
         t + 1 < row.tiles ? Inside<S>{cols.at + step, row.width} : Inside<S>{-S, 0};
     const float* corner = row.image + row.row * line + cols.at * row.channels;
     const bool whole = rows.all() && cols.all() && next.all();
-    ForChannels(row.channels, [&](auto lane, int64_t c) HWY_ATTR {
+    ForVectors(row.channels, [&](auto lane, int64_t c) HWY_ATTR {
       const auto place = [&](int i, int j)
                              HWY_ATTR { return corner + (i * line + j * row.channels + c); };
       for (int i = S; i < S + step; ++i) {
@@ -360,7 +343,7 @@ struct AsChannelPairs {
       : to(reinterpret_cast<uint16_t*>(v + tile * o.line) + c), plane(2 * o.plane) {}
   template <class Lane>
   HWY_INLINE void put(Lane lane, int point, Vf value) const {
-    lane.store(Round::Bits(value), to + point * plane);
+    StoreHalves(lane, Round::Bits(value), to + point * plane);
   }
 };
 
@@ -406,7 +389,7 @@ HWY_INLINE void TilesAs(const TileRow& row, int step, const TileLayout& layout, 
 
 template <int A, int R>
 HWY_INLINE void Weight(const float* packed, int64_t count, int64_t plane, float* u) {
-  ForChannels(count, [&](auto lane, int64_t e) HWY_ATTR {
+  ForVectors(count, [&](auto lane, int64_t e) HWY_ATTR {
     Transform<WeightLines<A, R>>(
         [&](int i, int j) HWY_ATTR { return lane.load(packed + (i * R + j) * count + e); },
         [&](int i, int j, Vf t) HWY_ATTR { lane.store(t, u + (i * A + j) * plane + e); });
@@ -418,7 +401,7 @@ HWY_INLINE void WeightPairs(const float* packed, int64_t channels, int64_t width
                             float* u) {
   const int64_t count = channels * width;
   for (int64_t c = 0; c < channels; c += 2, packed += 2 * width, u += width) {
-    ForChannels(width, [&](auto lane, int64_t n) HWY_ATTR {
+    ForVectors(width, [&](auto lane, int64_t n) HWY_ATTR {
       const float* taps = packed + n;
       Vf first[A * A];  // two transforms at once would not fit the registers
       Transform<WeightLines<A, R>>([&](int i, int j)
@@ -446,7 +429,7 @@ HWY_INLINE void Weights(bool bf16, const float* packed, int64_t channels, int64_
 template <int A, int R>
 HWY_INLINE void WeightGrad(const float* du, int64_t plane, int64_t count, float* dw,
                            int64_t dw_tap) {
-  ForChannels(count, [&](auto lane, int64_t e) HWY_ATTR {
+  ForVectors(count, [&](auto lane, int64_t e) HWY_ATTR {
     Transform<WeightGradLines<A, R>>(
         [&](int i, int j) HWY_ATTR { return lane.load(du + (i * A + j) * plane + e); },
         [&](int i, int j, Vf t) HWY_ATTR { lane.store(t, dw + (i * R + j) * dw_tap + e); });
@@ -459,7 +442,7 @@ HWY_INLINE void Output(const WinogradOutput& o) {
   for (int64_t t = 0; t < o.tiles; ++t, products += o.stride) {
     float* y = o.y + t * M * o.y_pixel;
     const int64_t columns = o.columns - t * M;
-    ForChannels(o.channels, [&](auto lane, int64_t c) HWY_ATTR {
+    ForVectors(o.channels, [&](auto lane, int64_t c) HWY_ATTR {
       for (int i = M; i < 2 * M; ++i) {  // where the next row of tiles goes
         for (int j = 0; j < M; ++j) __builtin_prefetch(y + i * o.y_row + j * o.y_pixel + c, 1, 3);
       }
