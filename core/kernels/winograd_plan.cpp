@@ -89,11 +89,15 @@ void store(const WinogradPlan& plan, const WinogradPlan::Batch& batch, const Pan
   const GatherProblem& p = plan.p;
   const int m = plan.kind.m;
   const int64_t width = panel.vectors * plan.kernels->lanes;
+  alignas(64) float panel_bias[kMaxPanel] = {};
+  if (bias) {
+    std::memcpy(panel_bias, bias + panel.begin, static_cast<size_t>(panel.cols) * sizeof(float));
+  }
   for (int64_t image = batch.image; image < batch.image + batch.images; ++image) {
     for (int64_t i = batch.tile_row; i < batch.tile_row + batch.tile_rows; ++i) {
       float* to = y + image * y_image + i * m * p.y_row + panel.begin;
       winograd_output(plan.kind,
-                      {products, plan.tiles_w, plane, width, bias, panel.cols, to, p.y_row,
+                      {products, plan.tiles_w, plane, width, panel_bias, panel.cols, to, p.y_row,
                        p.y_pixel, std::min<int64_t>(m, p.rows - i * m), p.cols});
       products += plan.tiles_w * width;
     }
@@ -187,15 +191,11 @@ void winograd_batch(const WinogradPlan& plan, int64_t index, const Source& x, in
   winograd_batch_input(plan, index, x, image_pixels, layout, v);
   const int64_t products_left = plan.kind.points() * static_cast<int64_t>(plan.panels.size());
   const int64_t lines = ceil_div(ahead.lines(), products_left);
-  alignas(64) float panel_bias[kMaxPanel] = {};
   for (size_t i = 0; i < plan.panels.size(); ++i) {
     const Panel& panel = plan.panels[i];
-    if (bias) {
-      std::memcpy(panel_bias, bias + panel.begin, static_cast<size_t>(panel.cols) * sizeof(float));
-    }
     multiply(plan, panel, tiles, v, w, products, ahead, lines);
     const int64_t width = panel.vectors * plan.kernels->lanes;
-    store(plan, batch, panel, panel_bias, products, winograd_plane(tiles * width), y, y_image);
+    store(plan, batch, panel, bias, products, winograd_plane(tiles * width), y, y_image);
     w += plan.panel_size(static_cast<int64_t>(i));
   }
 }
@@ -220,14 +220,10 @@ void winograd_panel_add(const WinogradPlan& plan, const Panel& panel, const floa
 void winograd_panel_store(const WinogradPlan& plan, const Panel& panel, const float* bias,
                           const float* sums, float* y, int64_t y_image) noexcept {
   const int64_t width = panel.vectors * plan.kernels->lanes;
-  alignas(64) float panel_bias[kMaxPanel] = {};
-  if (bias) {
-    std::memcpy(panel_bias, bias + panel.begin, static_cast<size_t>(panel.cols) * sizeof(float));
-  }
   for (int64_t i = 0; i < plan.batches(); ++i) {
     const WinogradPlan::Batch batch = plan.batch(i);
-    store(plan, batch, panel, panel_bias, sums + batch.tile * width,
-          winograd_plane(plan.tiles() * width), y, y_image);
+    store(plan, batch, panel, bias, sums + batch.tile * width, winograd_plane(plan.tiles() * width),
+          y, y_image);
   }
 }
 
